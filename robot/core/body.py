@@ -1,0 +1,39 @@
+"""The robot's body as numbers: shared by kinematics, odometry, the camera's mounting checks and the simulator."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RobotBody:
+    """Dimensions and limits of one robot.
+
+    `wheel_angles_rad` are the wheels' positions around the body, counter-clockwise from the front (x axis), in the
+    order in which wheels are numbered everywhere (front left, back left, back right, front right). A positive wheel
+    speed drives the body counter-clockwise: the rim at angle a moves along (-sin a, cos a).
+    """
+
+    radius_m: float = 0.089
+    height_m: float = 0.147
+    mass_kg: float = 2.6
+    yaw_inertia_kg_m2: float = 0.0110
+    wheel_angles_rad: tuple[float, float, float, float] = (
+        math.radians(60.0),
+        math.radians(135.0),
+        math.radians(225.0),
+        math.radians(300.0),
+    )
+    wheel_mount_radius_m: float = 0.0785
+    wheel_radius_m: float = 0.027
+    encoder_ticks_per_rev: int = 2048
+    mouth_x_m: float = 0.072
+    mouth_width_m: float = 0.078
+    max_speed_m_s: float = 3.0
+    max_omega_rad_s: float = 10.0
+    max_kick_speed_m_s: float = 6.5
+
+    def ball_hold_x_m(self, ball_radius_m: float = 0.0215) -> float:
+        """Distance from the robot's centre to a ball that touches the dribbler, metres."""
+        return self.mouth_x_m + ball_radius_m

@@ -1,0 +1,61 @@
+"""Packaging of Blackout. Distribution `blackout-robot`, console script `blackout`."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+INSTALL = [
+    "numpy>=1.26",
+    # On a Jetson OpenCV and ONNX Runtime come from JetPack (CSI cameras and the GPU need those builds).
+    'opencv-python>=4.8; platform_machine != "aarch64"',
+    'onnxruntime-gpu>=1.17; platform_machine == "x86_64" and sys_platform == "linux"',
+    'onnxruntime>=1.17; platform_machine == "x86_64" and sys_platform != "linux"',
+    "pyserial>=3.5",
+    "filterpy>=1.4.5",
+    "cobs>=1.2",
+    "tyro>=0.9",
+    "foxglove-sdk>=0.14",
+    "mcap>=1.2",
+    'tomli>=2.0; python_version < "3.11"',
+]
+
+EXTRAS = {
+    # MuJoCo is pinned: trials repeat bit for bit only within one version.
+    "sim": ['mujoco==4.0.0; python_version >= "3.11"', 'mujoco>=3.2,<4; python_version < "3.11"', "joblib>=1.3", "cffi>=1.16"],
+    "gpu": ["pycuda>=2024.1"],
+    "train": ["torch==2.13.0", "onnx>=1.16", "onnxslim>=0.1.50", "onnxscript>=0.5", "pycocotools>=2.0.8", "tflite>=2.10", "matplotlib>=3.8"],
+    "view": ["rerun-sdk>=0.23"],
+    "cluster": ["dask[distributed]>=2024.1"],
+    "dev": [
+        "pytest>=8",
+        "pytest-timeout>=2.3",
+        "hypothesis>=6.100",
+        "ruff>=0.6",
+        "mypy>=1.11",
+        "import-linter>=2.0",
+        "coverage>=7",
+    ],
+}
+
+setup(
+    name="blackout-robot",
+    version="0.1.0",
+    description="The on-board brain of a RoboCup Small Size League robot that plays with the overhead cameras off",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8") if (HERE / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=[f"{room}{deep}" for room in ("robot", "perception", "control", "firmware_bridge", "sim") for deep in ("", ".*")]),
+    include_package_data=True,
+    package_data={
+        "robot": ["config/**/*.toml"],
+        "perception": ["detection/models/*", "detection/kernels/*"],
+        "firmware_bridge": ["firmware/**/*", "protocol/*.toml"],
+        "sim": ["world/assets/*"],
+    },
+    install_requires=INSTALL,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["blackout = robot.cli.main:main"]},
+)

@@ -1,0 +1,17 @@
+"""Small helpers shared by the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def shared_data(*parts: str) -> Path:
+    """Return a path under the shared data beside the project, or skip with a printed reason where it is missing."""
+    path = PROJECT.parent.joinpath("shared", "data", *parts)
+    if not path.exists():
+        pytest.skip(f"real data not here: {path} (see docs/training.md for what it is)")
+    return path
