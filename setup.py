@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+ROOMS = ("robot", "perception", "control", "firmware_bridge", "sim")
 
 INSTALL = [
     "numpy>=1.26",
@@ -23,9 +24,20 @@ INSTALL = [
 
 EXTRAS = {
     # MuJoCo is pinned: trials repeat bit for bit only within one version.
-    "sim": ['mujoco==4.0.0; python_version >= "3.11"', 'mujoco>=3.2,<4; python_version < "3.11"', "joblib>=1.3", "cffi>=1.16"],
+    "sim": [
+        'mujoco==4.0.0; python_version >= "3.11"',
+        'mujoco>=3.2,<4; python_version < "3.11"',
+        "joblib>=1.3",
+    ],
     "gpu": ["pycuda>=2024.1"],
-    "train": ["torch==2.13.0", "onnx>=1.16", "onnxslim>=0.1.50", "onnxscript>=0.5", "pycocotools>=2.0.8", "tflite>=2.10", "matplotlib>=3.8"],
+    "train": [
+        "torch==2.13.0",
+        "onnx>=1.16",
+        "onnxslim>=0.1.50",
+        "pycocotools>=2.0.8",
+        "tflite>=2.10",
+        "matplotlib>=3.8",
+    ],
     "view": ["rerun-sdk>=0.23"],
     "cluster": ["dask[distributed]>=2024.1"],
     "dev": [
@@ -47,7 +59,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=[f"{room}{deep}" for room in ("robot", "perception", "control", "firmware_bridge", "sim") for deep in ("", ".*")]),
+    packages=find_packages(include=[f"{room}{deep}" for room in ROOMS for deep in ("", ".*")]),
     include_package_data=True,
     package_data={
         "robot": ["config/**/*.toml"],

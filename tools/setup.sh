@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Makes .venv with the extras named, and installs the few system packages that pip cannot bring.
+#   tools/setup.sh sim            what `make demo` needs
+#   tools/setup.sh sim,train,dev  what `make test` needs
+# Quick the second time: a stamp in .venv remembers the extras and the hash of setup.py.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+extras=${1:?usage: tools/setup.sh EXTRA[,EXTRA...]}
+stamp=".venv/.ready-${extras//,/-}-$(sha256sum setup.py | cut -c1-16)"
+[ -e "$stamp" ] && exit 0
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo "$@"; else return 1; fi
+}
+
+# need NAME CHECK PACKAGE...: when CHECK fails, install the packages, or say what to type.
+need() {
+  local name=$1 check=$2; shift 2
+  bash -c "$check" >/dev/null 2>&1 && return 0
+  if command -v apt-get >/dev/null; then
+    say "$name is missing: installing $*"
+    if as_root env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && apt-get install -y -qq --no-install-recommends $*" >&2; then
+      bash -c "$check" >/dev/null 2>&1 && return 0
+    fi
+  fi
+  say "$name is missing. Install it, for example: sudo apt-get install $*"
+  exit 1
+}
+
+python=${PYTHON:-python3}
+need "Python 3.10 or newer" "$python -c 'import sys; assert sys.version_info >= (3, 10)'" python3
+need "Python's venv" "$python -c 'import venv, ensurepip'" python3-venv
+need "a C compiler" "printf '#include <stdint.h>\nint main(void){return 0;}' | gcc -x c - -o /dev/null" gcc libc6-dev
+
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+say "installing Python packages into .venv (extras: $extras)"
+.venv/bin/python -m pip install --quiet --upgrade pip
+.venv/bin/python -m pip install --quiet --editable ".[$extras]"
+
+need "OpenCV's libraries" ".venv/bin/python -c 'import cv2'" libgl1 libglib2.0-0
+case ",$extras," in
+  *,sim,*) need "a headless renderer (EGL)" \
+    "MUJOCO_GL=egl .venv/bin/python -c 'import mujoco; mujoco.GLContext(64, 64).make_current()'" libegl1 libgl1-mesa-dri ;;
+esac
+touch "$stamp"
