@@ -1,0 +1,206 @@
+"""Reads recordings back, in the order in which they were written, and says clearly what is wrong with a bad one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mcap.exceptions import McapError
+from mcap.records import Channel, Message, Metadata
+from mcap.stream_reader import StreamReader
+
+from robot.core.clock import NS_PER_S
+from robot.core.errors import RecordingError
+from robot.core.messages import CameraFrame, TickBatch
+from robot.recording.codec import from_json
+from robot.recording.header import METADATA_NAME, RunHeader
+from robot.recording.writer import END_METADATA_NAME, FRAMES
+
+MAGIC = b"\x89MCAP0\r\n"
+_LIMIT_BYTES = 2**32
+
+
+@dataclass(frozen=True)
+class RecordedTick:
+    """One tick as recorded: the batch, and the result's JSON text (None where the run ended inside the tick)."""
+
+    batch: TickBatch
+    result_json: bytes | None
+
+
+class Recording:
+    """An opened recording. Frames of an onboard run lie beside it in `<name>.frames.mcap` and are found there.
+
+    Raises:
+        RecordingError: missing, cut (unless `salvage`), not MCAP, or not written by Blackout.
+    """
+
+    def __init__(self, path: Path, *, salvage: bool = False) -> None:
+        """Open `path`; with `salvage` a cut file is read as far as it goes."""
+        self.path = path
+        self.salvage = salvage
+        _check_head(path)
+        if not salvage and not _has_tail(path):
+            raise RecordingError(
+                f"the recording {path} is cut: {_count_readable(path)} of its messages are readable",
+                hint=f"read what is there with: blackout replay --salvage {path}",
+            )
+        self.header = self._read_header()
+
+    def messages(self, *topics: str) -> Iterator[tuple[str, int, bytes]]:
+        """Yield (topic, log time in ns, bytes) in file order; all topics when none is named."""
+        names: dict[int, str] = {}
+        for record in _records(self.path, salvage=self.salvage):
+            if isinstance(record, Channel):
+                names[record.id] = record.topic
+            elif isinstance(record, Message) and (not topics or names[record.channel_id] in topics):
+                yield names[record.channel_id], record.log_time, record.data
+
+    def ticks(self) -> Iterator[RecordedTick]:
+        """Yield each tick's batch with its result.
+
+        Raises:
+            RecordingError: results without their batch, i.e. not a file of the one pipeline.
+        """
+        pending: TickBatch | None = None
+        for topic, _, data in self.messages("batch", "result"):
+            if topic == "batch":
+                if pending is not None:
+                    yield RecordedTick(pending, None)
+                pending = from_json(TickBatch, data)
+            elif pending is not None:
+                yield RecordedTick(pending, data)
+                pending = None
+        if pending is not None:
+            yield RecordedTick(pending, None)
+
+    def notes(self, topic: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield (t_ns, data) of a free topic such as `truth/pose`."""
+        for _, t_ns, data in self.messages(topic):
+            yield t_ns, json.loads(data)
+
+    def frames(self) -> Iterator[CameraFrame]:
+        """Yield the recorded pictures, decoded; `seq` counts the recorded ones."""
+        beside = frames_path(self.path)
+        source = Recording(beside, salvage=True) if beside.is_file() else self
+        for seq, (_, t_receive_ns, data) in enumerate(source.messages(FRAMES)):
+            t_capture_ns, camera_id, jpeg = parse_compressed_image(data)
+            image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+            if image is not None:
+                yield CameraFrame(
+                    seq=seq,
+                    t_capture_ns=t_capture_ns,
+                    t_receive_ns=t_receive_ns,
+                    valid=True,
+                    image_bgr=np.asarray(image, dtype=np.uint8),
+                    camera_id=camera_id,
+                )
+
+    def end_counts(self) -> dict[str, int]:
+        """Return what the writer counted at its end (messages by topic, `dropped_*`); empty when it never ended."""
+        for record in _records(self.path, salvage=self.salvage):
+            if isinstance(record, Metadata) and record.name == END_METADATA_NAME:
+                return {k: int(v) for k, v in record.metadata.items()}
+        return {}
+
+    def _read_header(self) -> RunHeader:
+        for record in _records(self.path, salvage=self.salvage):
+            if isinstance(record, Metadata) and record.name == METADATA_NAME:
+                return RunHeader.from_metadata(record.metadata)
+            if isinstance(record, Message):
+                break
+        raise RecordingError(
+            f"{self.path} is an MCAP file, but not a recording of Blackout",
+            hint="give a file that `blackout play`, `challenge --record` or `demo` wrote",
+        )
+
+
+def frames_path(path: Path) -> Path:
+    """Return where the vision process puts the frames of the run `path`."""
+    return path.with_suffix(".frames.mcap")
+
+
+def parse_compressed_image(data: bytes) -> tuple[int, str, bytes]:
+    """Read a foxglove.CompressedImage protobuf: (capture time in ns, camera, picture).
+
+    The four fields are read straight from the wire format (protobuf encoding guide: tag = field << 3 | type), which
+    spares the robot the protobuf package.
+    """
+    parts = dict(_fields(data))
+    stamp = dict(_fields(parts.get(1, b"")))
+    seconds, nanoseconds = stamp.get(1, 0), stamp.get(2, 0)
+    camera, picture = parts.get(4, b""), parts.get(2, b"")
+    if not (isinstance(seconds, int) and isinstance(nanoseconds, int)):
+        raise RecordingError("a recorded frame has no time stamp")
+    if not (isinstance(camera, bytes) and isinstance(picture, bytes)):
+        raise RecordingError("a recorded frame has no picture")
+    return seconds * NS_PER_S + nanoseconds, camera.decode(), picture
+
+
+def _fields(data: bytes | int) -> Iterator[tuple[int, bytes | int]]:
+    """Yield (field number, value) of the varint and length-delimited fields of a protobuf message."""
+    at, raw = 0, data if isinstance(data, bytes) else b""
+    while at < len(raw):
+        tag, at = _varint(raw, at)
+        value, at = _varint(raw, at)
+        if tag & 7 == 2:
+            yield tag >> 3, raw[at : at + value]
+            at += value
+        elif tag & 7 == 0:
+            yield tag >> 3, value
+        else:
+            raise RecordingError(f"a recorded frame is not a compressed image (wire type {tag & 7})")
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+def _check_head(path: Path) -> None:
+    if not path.is_file():
+        raise RecordingError(f"no such recording: {path}", hint="check the path; runs lie under runs/")
+    with path.open("rb") as stream:
+        if stream.read(len(MAGIC)) != MAGIC:
+            raise RecordingError(f"{path} is not an MCAP file", hint="give a .mcap file that Blackout wrote")
+
+
+def _has_tail(path: Path) -> bool:
+    with path.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - len(MAGIC)))
+        return size >= 2 * len(MAGIC) and stream.read() == MAGIC
+
+
+def _count_readable(path: Path) -> int:
+    return sum(isinstance(record, Message) for record in _records(path, salvage=True))
+
+
+def _records(path: Path, *, salvage: bool) -> Iterator[Any]:
+    """Yield MCAP records in file order; `salvage` ends quietly where the file stops making sense."""
+    with path.open("rb") as stream:
+        records = StreamReader(stream, validate_crcs=True, record_size_limit=_LIMIT_BYTES).records
+        while True:
+            try:
+                record = next(records)
+            except StopIteration:
+                return
+            except Exception as error:
+                # The mcap package raises struct.error, zstd errors and its own ones, depending on where the cut is.
+                if salvage:
+                    return
+                kind = "damaged" if isinstance(error, McapError) else "cut or damaged"
+                raise RecordingError(
+                    f"{path} is {kind}: {error!r}", hint=f"read what is there with: blackout replay --salvage {path}"
+                ) from error
+            yield record
