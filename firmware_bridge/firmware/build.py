@@ -1,0 +1,109 @@
+"""Builds the C firmware for this computer with gcc; results are kept by the hash of their sources."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from robot.core.errors import LinkError
+
+HERE = Path(__file__).resolve().parent
+CORE = HERE / "core"
+PORTS = HERE / "ports"
+
+C_FLAGS = (
+    "-std=c11",
+    "-O2",
+    "-fno-math-errno",  # sqrtf is one instruction
+    "-ffp-contract=off",  # no fused multiply-add: the same bits on every target
+    "-Wall",
+    "-Wextra",
+    "-Wconversion",
+    "-Wsign-conversion",
+    "-Wshadow",
+    "-Wdouble-promotion",
+    "-Wmissing-prototypes",
+    "-Werror",
+)
+
+
+def core_sources() -> list[Path]:
+    """The core's C files and headers, in a fixed order."""
+    return sorted([*CORE.rglob("*.c"), *CORE.rglob("*.h")])
+
+
+def source_hash(files: list[Path], *flags: str) -> str:
+    """First 11 hex digits of the SHA-256 over flags, file names and contents."""
+    digest = hashlib.sha256(repr(flags).encode())
+    for path in files:
+        digest.update(f"\n{path.relative_to(HERE)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:11]
+
+
+def revision() -> str:
+    """What the firmware says in HELLO: the hash of its core, equal in every port."""
+    return source_hash(core_sources())
+
+
+def build_folder() -> Path:
+    """Where results are kept: beside the sources, or in the user's cache when that is read-only."""
+    beside = HERE / "build"
+    try:
+        beside.mkdir(exist_ok=True)
+    except OSError:
+        beside = Path(os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))) / "blackout" / "firmware"
+        beside.mkdir(parents=True, exist_ok=True)
+    if os.access(beside, os.W_OK):
+        return beside
+    cache = Path(os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))) / "blackout" / "firmware"
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
+
+
+def build_library(*, lockstep: bool = True) -> Path:
+    """Build (or find) the core as a shared library.
+
+    Args:
+        lockstep: obey TICK frames; match builds do not.
+
+    Raises:
+        LinkError: gcc is missing or refuses the sources; the message has its words.
+    """
+    flags = (*C_FLAGS, "-fPIC", "-shared", "-fvisibility=default", f"-DBLK_LOCKSTEP={int(lockstep)}")
+    return _compile("libblackout_firmware", ".so", PORTS / "host_library", flags)
+
+
+def build_host_pty() -> Path:
+    """Build (or find) the program that runs the core in real time on a pseudo-terminal, with a small wheel model.
+
+    Raises:
+        LinkError: see `build_library`.
+    """
+    return _compile("blackout_host_pty", "", PORTS / "host_pty", (*C_FLAGS, "-DBLK_LOCKSTEP=1", "-D_GNU_SOURCE"))
+
+
+def _compile(name: str, suffix: str, port: Path, flags: tuple[str, ...]) -> Path:
+    sources = core_sources() + sorted(port.glob("*.[ch]"))
+    target = build_folder() / f"{name}-{source_hash(sources, *flags)}{suffix}"
+    if target.exists():
+        return target
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        raise LinkError(
+            "gcc is not installed: the firmware core cannot be built", hint="sudo apt-get install gcc libc6-dev"
+        )
+    # Built under another name and moved into place, so that several processes may build at once.
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        built = Path(scratch) / target.name
+        command = [gcc, *flags, *(str(s) for s in sources if s.suffix == ".c"), "-o", str(built)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise LinkError(
+                f"gcc refused the firmware:\n{done.stderr.strip()}", hint="sudo apt-get install gcc libc6-dev"
+            )
+        built.replace(target)
+    return target

@@ -1,0 +1,137 @@
+"""The firmware core in this process: one `FirmwareLibrary` is one virtual microcontroller, moved by `step` alone."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+
+from firmware_bridge.firmware.build import build_library, revision
+
+_SENSORS = struct.Struct("<4i6fI")
+_ACTUATORS = struct.Struct("<4f2f3I")
+_CHUNK = 2048
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SensorInputs:
+    """What the microcontroller's pins see in one cycle.
+
+    `wheel_ticks` are encoder counts since boot in the wheel order of `RobotBody` (32 bit, may wrap); the
+    accelerometer gives specific force along body x, y; `kicker_v` is the capacitor's voltage; `break_beam` is True
+    while interrupted.
+    """
+
+    wheel_ticks: tuple[int, int, int, int] = (0, 0, 0, 0)
+    gyro_z_rad_s: float = 0.0
+    accel_x_m_s2: float = 0.0
+    accel_y_m_s2: float = 0.0
+    battery_v: float = 24.0
+    kicker_v: float = 0.0
+    dribbler_rad_s: float = 0.0
+    break_beam: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActuatorOutputs:
+    """What the microcontroller drives in one cycle.
+
+    Duties are -1..1 of the battery voltage (0 shorts the motor: it brakes by its back-EMF). The kick fields are
+    non-zero only in the one cycle in which a kick fires; `kick_speed_m_s` is the ball speed it is meant to give.
+    """
+
+    wheel_duty: tuple[float, float, float, float]
+    dribbler_duty: float
+    kick_speed_m_s: float
+    kick_flat_us: int
+    kick_chip_us: int
+    charge: bool
+
+
+@lru_cache(maxsize=2)
+def load_library(lockstep: bool = True) -> ctypes.CDLL:
+    """Build if needed, load, and declare the functions of the C core.
+
+    Raises:
+        LinkError: gcc is missing; the hint has the apt line.
+    """
+    library = ctypes.CDLL(str(build_library(lockstep=lockstep)))
+    pointer, size, u8, u32 = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint8, ctypes.c_uint32
+    declarations: dict[str, tuple[object, list[object]]] = {
+        "blk_lib_size": (size, []),
+        "blk_lib_init": (None, [pointer, u32, ctypes.c_char_p]),
+        "blk_lib_step": (None, [pointer, u32, pointer, pointer]),
+        "blk_lib_receive": (None, [pointer, ctypes.c_char_p, size]),
+        "blk_core_transmit": (size, [pointer, pointer, size]),
+        "blk_crc16": (ctypes.c_uint16, [ctypes.c_char_p, size]),
+        "blk_frame_encode": (size, [u8, u8, ctypes.c_char_p, size, pointer]),
+    }
+    for name, (result, arguments) in declarations.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+class FirmwareLibrary:
+    """One robot's microcontroller. Time inside is the sum of the steps; two instances share nothing.
+
+    Args:
+        boot_id: what it tells the host in HELLO; a restart has another one.
+        lockstep: obey TICK frames, as test builds do.
+
+    Raises:
+        LinkError: gcc is missing; the hint has the apt line.
+    """
+
+    def __init__(self, boot_id: int = 1, *, lockstep: bool = True) -> None:
+        self._library = load_library(lockstep)
+        self._step = self._library.blk_lib_step
+        self._core = ctypes.create_string_buffer(self._library.blk_lib_size() + 16)
+        # The struct holds doubles and 64-bit numbers: align it as C would.
+        self._address = (ctypes.addressof(self._core) + 15) & ~15
+        self._sensors = ctypes.create_string_buffer(_SENSORS.size)
+        self._actuators = ctypes.create_string_buffer(_ACTUATORS.size)
+        self._out = ctypes.create_string_buffer(_CHUNK)
+        self.restart(boot_id)
+
+    def restart(self, boot_id: int) -> None:
+        """Power cycle: everything but the odometer on the wheels is forgotten."""
+        self._library.blk_lib_init(self._address, boot_id, revision().encode())
+
+    def step(self, sensors: SensorInputs, dt_us: int = 1000) -> ActuatorOutputs:
+        """Run one control cycle of `dt_us` microseconds on these sensor values."""
+        s = sensors
+        _SENSORS.pack_into(
+            self._sensors,
+            0,
+            *s.wheel_ticks,
+            s.gyro_z_rad_s,
+            s.accel_x_m_s2,
+            s.accel_y_m_s2,
+            s.battery_v,
+            s.kicker_v,
+            s.dribbler_rad_s,
+            s.break_beam,
+        )
+        self._step(self._address, dt_us, self._sensors, self._actuators)
+        w0, w1, w2, w3, dribbler, kick, flat, chip, charge = _ACTUATORS.unpack(self._actuators.raw)
+        return ActuatorOutputs(
+            wheel_duty=(w0, w1, w2, w3),
+            dribbler_duty=dribbler,
+            kick_speed_m_s=kick,
+            kick_flat_us=flat,
+            kick_chip_us=chip,
+            charge=charge != 0,
+        )
+
+    def receive(self, data: bytes) -> None:
+        """Bytes that arrive at the microcontroller's serial port now."""
+        self._library.blk_lib_receive(self._address, data, len(data))
+
+    def transmit(self) -> bytes:
+        """Take the bytes that it has sent since the last call."""
+        parts = []
+        while n := self._library.blk_core_transmit(self._address, self._out, _CHUNK):
+            parts.append(self._out.raw[:n])
+        return b"".join(parts)
