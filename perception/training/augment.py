@@ -1,0 +1,244 @@
+"""Augmentation: where pictures land in the network's input, what is pasted into them, how they look.
+
+The pictures of the real set are square and small (224x224); the robot's camera gives 640x480. Zoom, shift and
+collages make both fill the 416x320 input in every size that the robot will meet, down to balls of a few pixels.
+Everything random comes from the one generator passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from perception.detection.letterbox import PAD_VALUE
+from perception.training.config import AugmentConfig
+from perception.training.dataset import IGNORE, Sample
+
+BALL, GOAL = 1, 2
+VISIBLE_KEPT, VISIBLE_IGNORED = 0.3, 0.08
+MIN_SIDE_PX = 2.2
+Draw = Callable[[], Sample]
+
+
+def augment(
+    draw: Draw,
+    balls: Sequence[NDArray[np.uint8]],
+    config: AugmentConfig,
+    size_px: tuple[int, int],
+    rng: np.random.Generator,
+) -> Sample:
+    """Make one training picture of `size_px` (width, height) from one or several drawn samples.
+
+    Args:
+        draw: returns a random sample.
+        balls: cut-out balls (h, w, 3) to paste; may be empty.
+        config: chances and ranges.
+        size_px: the network's input size.
+        rng: source of all randomness.
+    """
+    width, height = size_px
+    canvas = np.full((height, width, 3), PAD_VALUE, np.uint8)
+    if rng.random() < 0.3:
+        canvas[:] = rng.integers(0, 256, 3)
+    if rng.random() < config.collage:
+        x, y = round(width * rng.uniform(0.3, 0.7)), round(height * rng.uniform(0.3, 0.7))
+        regions = [(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)]
+        if rng.random() < 0.35:
+            regions = [(0, 0, x, height), (x, 0, width, height)]
+        zoom = config.collage_zoom
+    else:
+        regions, zoom = [(0, 0, width, height)], config.zoom
+    boxes, classes = [], []
+    for region in regions:
+        placed = _place(canvas, region, draw(), zoom, config, rng)
+        boxes.append(placed[0])
+        classes.append(placed[1])
+    sample = Sample(image_bgr=canvas, boxes_px=np.concatenate(boxes), classes=np.concatenate(classes))
+    if rng.random() < config.clutter:
+        _add_clutter(sample, rng)
+    if len(balls) and rng.random() < config.paste_balls:
+        sample = _paste_balls(sample, balls, config.pasted_ball_px, rng)
+    image = change_look(sample.image_bgr, config, rng)
+    return Sample(image_bgr=image, boxes_px=sample.boxes_px, classes=sample.classes)
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _place(
+    canvas: NDArray[np.uint8],
+    region: tuple[int, int, int, int],
+    sample: Sample,
+    zoom: tuple[float, float],
+    config: AugmentConfig,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Draw a zoomed, shifted, slightly turned sample into a region of the canvas; returns its boxes there."""
+    image = sample.image_bgr
+    h, w = image.shape[:2]
+    x0, y0, x1, y1 = region
+    base = min(canvas.shape[1] / w, canvas.shape[0] / h)
+    scale = base * _log_uniform(rng, *zoom)
+    stretch = float(np.sqrt(1.0 + rng.uniform(-config.aspect, config.aspect)))
+    sx, sy = scale * stretch, scale / stretch
+    before = np.eye(3)
+    if scale < 0.6:  # bilinear sampling alone would alias, which no camera driver's scaler does as badly
+        small = (max(8, round(w * sx)), max(8, round(h * sy)))
+        method = cv2.INTER_AREA if rng.random() < 0.5 else cv2.INTER_LINEAR
+        image = cv2.resize(image, small, interpolation=method)
+        before = np.diag([small[0] / w, small[1] / h, 1.0])
+    angle = np.deg2rad(rng.uniform(-config.rotation_deg, config.rotation_deg))
+    flip = -1.0 if rng.random() < 0.5 else 1.0
+    cos, sin = np.cos(angle), np.sin(angle)
+    linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([sx * flip, sy])
+    space = np.array([x1 - x0 - w * sx, y1 - y0 - h * sy])
+    corner = np.array([x0, y0]) + np.sort([np.zeros(2), space], axis=0)[0] + rng.random(2) * np.abs(space)
+    middle = corner + np.array([w * sx, h * sy]) / 2
+    matrix = np.eye(3)
+    matrix[:2, :2] = linear
+    matrix[:2, 2] = middle - linear @ np.array([w / 2, h / 2])
+    warp = matrix @ np.linalg.inv(before)
+    # warpAffine counts pixel centres as whole numbers, boxes count edges
+    warp[:2, 2] += warp[:2, :2] @ np.array([0.5, 0.5]) - 0.5
+    warp[:2, 2] -= [x0, y0]
+    view = canvas[y0:y1, x0:x1]
+    view[:] = cv2.warpAffine(
+        image, warp[:2], (x1 - x0, y1 - y0), dst=view.copy(), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT
+    )
+    return _move_boxes(sample, matrix, region)
+
+
+def _move_boxes(
+    sample: Sample, matrix: NDArray[np.float64], region: tuple[int, int, int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Map boxes; round objects keep round extents when turned, goals take the hull of their corners."""
+    if not len(sample.boxes_px):
+        return sample.boxes_px.copy(), sample.classes.copy()
+    boxes = sample.boxes_px.astype(np.float64)
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 @ matrix[:2, :2].T + matrix[:2, 2]
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+    linear = np.abs(matrix[:2, :2])
+    hull = half @ linear.T
+    ellipse = np.sqrt((half**2) @ (linear**2).T)
+    half = np.where((sample.classes == GOAL)[:, None], hull, ellipse)
+    full = np.concatenate([centre - half, centre + half], axis=1)
+    x0, y0, x1, y1 = region
+    cut = np.clip(full, [x0, y0, x0, y0], [x1, y1, x1, y1])
+    area = np.prod(full[:, 2:] - full[:, :2], axis=1)
+    side = cut[:, 2:] - cut[:, :2]
+    visible = np.prod(side, axis=1) / np.maximum(area, 1e-6)
+    classes = np.where((visible < VISIBLE_KEPT) | (side.min(axis=1) < MIN_SIDE_PX), IGNORE, sample.classes)
+    keep = (visible > VISIBLE_IGNORED) & (side.min(axis=1) > 0.5)
+    return cut[keep].astype(np.float32), classes[keep]
+
+
+def _overlaps(boxes: NDArray[np.float32], x0: float, y0: float, x1: float, y1: float) -> bool:
+    if not len(boxes):
+        return False
+    wide = np.minimum(boxes[:, 2], x1) - np.maximum(boxes[:, 0], x0)
+    high = np.minimum(boxes[:, 3], y1) - np.maximum(boxes[:, 1], y0)
+    return bool(((wide > 0) & (high > 0)).any())
+
+
+def _add_clutter(sample: Sample, rng: np.random.Generator) -> None:
+    """Paint coloured shapes that are no object (cones, shoes, bags, signs): often red or orange, never a round ball."""
+    image = sample.image_bgr
+    height, width = image.shape[:2]
+    for _ in range(int(rng.integers(1, 6))):
+        size = _log_uniform(rng, 6, 70)
+        x, y = rng.uniform(0, width), rng.uniform(0, height * 0.75)
+        corners = int(rng.integers(3, 6))
+        angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
+        reach = size / 2 * rng.uniform(0.5, 1.3, corners)
+        points = np.stack([x + np.cos(angles) * reach * rng.uniform(0.4, 1.6), y + np.sin(angles) * reach], axis=1)
+        low, high = points.min(axis=0), points.max(axis=0)
+        if _overlaps(sample.boxes_px, low[0], low[1], high[0], high[1]):
+            continue
+        hue = rng.uniform(0, 12) if rng.random() < 0.5 else rng.uniform(0, 180)
+        hsv = np.array([[[hue, rng.uniform(60, 255), rng.uniform(40, 255)]]]).astype(np.uint8)
+        colour = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].tolist()
+        cv2.fillPoly(image, [points.round().astype(np.int32)], colour, lineType=cv2.LINE_AA)
+
+
+def _paste_balls(
+    sample: Sample, balls: Sequence[NDArray[np.uint8]], size_range_px: tuple[float, float], rng: np.random.Generator
+) -> Sample:
+    """Paste one to three cut-out balls, small ones too, not above the highest labelled object."""
+    image = sample.image_bgr
+    height, width = image.shape[:2]
+    top = float(sample.boxes_px[:, 1].min()) if len(sample.boxes_px) else height * 0.45
+    boxes, classes = list(sample.boxes_px), list(sample.classes)
+    for _ in range(int(rng.integers(1, 4))):
+        ball = balls[int(rng.integers(len(balls)))]
+        size = max(3, round(_log_uniform(rng, *size_range_px)))
+        if size > max(ball.shape[:2]) * 1.6 or height - size <= top + 1:
+            continue
+        x, y = int(rng.integers(0, width - size)), int(rng.uniform(top, height - size))
+        if _overlaps(np.asarray(boxes, np.float32).reshape(-1, 4), x - 1, y - 1, x + size + 1, y + size + 1):
+            continue
+        patch = cv2.resize(ball, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
+        axis = (np.arange(size) + 0.5) / size * 2 - 1
+        radius = np.sqrt(axis[None] ** 2 + axis[:, None] ** 2)
+        alpha = np.clip((1.0 - radius) * size / 2 + 0.5, 0, 1)[..., None]
+        view = image[y : y + size, x : x + size].astype(np.float32)
+        surround = (view.mean() + 60.0) / (patch.mean() + 60.0)  # a dark place has dark balls
+        patch = np.clip(patch * rng.uniform(0.85, 1.15) * min(1.3, max(0.6, surround)), 0, 255)
+        image[y : y + size, x : x + size] = (alpha * patch + (1 - alpha) * view).astype(np.uint8)
+        boxes.append(np.array([x, y, x + size, y + size], np.float32))
+        classes.append(np.int64(BALL))
+    table = np.asarray(boxes, np.float32).reshape(-1, 4)
+    return Sample(image_bgr=image, boxes_px=table, classes=np.asarray(classes, np.int64))
+
+
+def cut_out_balls(samples: Sequence[Sample]) -> list[NDArray[np.uint8]]:
+    """Collect round, whole balls of at least 9 px for pasting."""
+    balls = []
+    for sample in samples:
+        height, width = sample.image_bgr.shape[:2]
+        for box in sample.boxes_px[sample.classes == BALL]:
+            x0, y0, x1, y1 = box.round().astype(int)
+            inside = x0 > 1 and y0 > 1 and x1 < width - 1 and y1 < height - 1
+            if inside and min(x1 - x0, y1 - y0) >= 9 and 0.85 < (x1 - x0) / (y1 - y0) < 1.18:
+                balls.append(sample.image_bgr[y0:y1, x0:x1].copy())
+    return balls
+
+
+def change_look(image: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Change light, colour and quality of a picture, nothing of its geometry."""
+    if rng.random() < config.colour:
+        hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.int16)
+        hsv[..., 0] = (hsv[..., 0] + int(rng.integers(-6, 7))) % 180
+        hsv[..., 1] = np.clip(hsv[..., 1] * rng.uniform(0.6, 1.4), 0, 255)
+        image = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR)
+        gain = rng.uniform(0.85, 1.15, 3) * rng.uniform(0.6, 1.4)
+        if rng.random() < config.strong_cast:  # a camera without white balance: the set has a cyan one
+            gain = gain * rng.uniform(0.6, 1.35, 3)
+        levels = np.arange(256) / 255.0
+        gamma, lift = _log_uniform(rng, 0.7, 1.4), rng.uniform(-0.08, 0.08)
+        tables = np.clip(levels[:, None] ** gamma * gain + lift, 0, 1) * 255
+        image = cv2.LUT(image, tables.astype(np.uint8)[None])
+    if rng.random() < config.blur:
+        if rng.random() < 0.5:
+            image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4))
+        else:
+            image = cv2.filter2D(image, -1, _motion_kernel(int(rng.integers(3, 9)), rng.uniform(0, np.pi)))
+    if rng.random() < config.noise:
+        grain = rng.normal(0, rng.uniform(2, 10), image.shape).astype(np.float32)
+        image = np.clip(image + grain, 0, 255).astype(np.uint8)
+    if rng.random() < config.jpeg:
+        coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])[1]
+        image = cv2.imdecode(coded, cv2.IMREAD_COLOR)  # type: ignore[assignment]
+    return image
+
+
+def _motion_kernel(length: int, angle: float) -> NDArray[np.float32]:
+    kernel = np.zeros((length, length), np.float32)
+    middle = (length - 1) / 2
+    reach = np.array([np.cos(angle), np.sin(angle)]) * middle
+    first, last = np.round(middle - reach).astype(int), np.round(middle + reach).astype(int)
+    cv2.line(kernel, first.tolist(), last.tolist(), 1.0)
+    return kernel / kernel.sum()

@@ -1,0 +1,114 @@
+"""The training recipe: one TOML file says everything that a run depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from perception.detection.anchors import AnchorSpec
+from robot.core.config import load
+from robot.core.errors import ConfigError
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """One folder of labelled pictures: `images/*.jpg` and `labels/*.txt` in YOLO form.
+
+    Args:
+        folder: path, relative to the project's root.
+        split: name of a file in `perception/training/splits` (without suffix), or empty: everything is for training.
+        share: which part of all training pictures is drawn from this source.
+        emphasis: (first, last, weight) ranges of the number in the file name; pictures elsewhere weigh 1.
+    """
+
+    folder: str
+    split: str = ""
+    share: float = 1.0
+    emphasis: tuple[tuple[int, int, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network: its input, width and anchors (see `AnchorSpec`)."""
+
+    input_size_px: tuple[int, int]
+    strides_px: tuple[int, ...]
+    shapes_px: tuple[tuple[tuple[float, float], ...], ...]
+    width: float = 1.0
+
+    @property
+    def anchors(self) -> AnchorSpec:
+        """Return the anchors of this model."""
+        return AnchorSpec(input_size_px=self.input_size_px, strides_px=self.strides_px, shapes_px=self.shapes_px)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Chances and ranges of the augmentations, see `augment.py`. Sizes are in input pixels."""
+
+    zoom: tuple[float, float] = (0.5, 1.9)
+    collage: float = 0.4
+    collage_zoom: tuple[float, float] = (0.4, 1.3)
+    aspect: float = 0.2
+    rotation_deg: float = 4.0
+    colour: float = 0.8
+    strong_cast: float = 0.12
+    blur: float = 0.2
+    noise: float = 0.25
+    jpeg: float = 0.3
+    paste_balls: float = 0.35
+    pasted_ball_px: tuple[float, float] = (4.0, 24.0)
+    clutter: float = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One run. `steps` optimiser steps; `checkpoint` (of an earlier run) or the warm-start weights to begin with.
+
+    `max_minutes` above 0 shortens the schedule on a slow machine: the cosine then follows whichever is further, steps
+    or minutes, and the run is no longer repeatable step by step.
+    """
+
+    name: str
+    model: ModelConfig
+    sources: tuple[SourceConfig, ...]
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    seed: int = 1
+    steps: int = 1300
+    max_minutes: float = 0.0
+    batch: int = 16
+    checkpoint: str = ""
+    warm_start: str = "runs/warm_start/oidv4.tflite"
+    head_learning_rate: float = 1.2e-3
+    backbone_factor: float = 0.4
+    weight_decay: float = 0.03
+    warm_up_steps: int = 60
+    ema: float = 0.998
+    frozen_blocks: int = 3
+    bfloat16: bool = True
+    threads: int = 1
+    evaluate_every_steps: int = 200
+    save_every_steps: int = 50
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 1:
+            raise ValueError("steps and batch must be at least 1")
+        if not 0.0 <= self.ema < 1.0:
+            raise ValueError(f"ema must be in [0, 1), not {self.ema}")
+
+
+def load_recipe(name: str | Path, overrides: dict[str, object] | None = None) -> TrainingConfig:
+    """Read a recipe: a path, or the bare name of a shipped one (`full_real`).
+
+    Raises:
+        ConfigError: no such file, or something in it does not fit.
+    """
+    path = Path(name)
+    if not path.is_file():
+        path = HERE / "recipes" / f"{Path(name).stem}.toml"
+    if not path.is_file():
+        shipped = ", ".join(sorted(p.stem for p in (HERE / "recipes").glob("*.toml")))
+        raise ConfigError(f"no such recipe: {name}", hint=f"give a TOML file, or one of: {shipped}")
+    return load(TrainingConfig, path, overrides)

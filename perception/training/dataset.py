@@ -1,0 +1,135 @@
+"""Labelled pictures: YOLO folders (real sets and the simulator's output have the same form) and the committed split.
+
+Pictures are decoded on demand; a sample's boxes are edges in pixels. An empty label file is a true negative and stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from perception.training.config import HERE, SourceConfig
+from robot.core.config import read_toml
+from robot.core.errors import DataError
+
+IGNORE = -1
+"""Class of boxes that are neither object nor background (mostly outside the crop, or too small to be sure of)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """A picture (h, w, 3) uint8 BGR with boxes (N, 4) float32 edges in pixels and classes (N,) int64."""
+
+    image_bgr: NDArray[np.uint8]
+    boxes_px: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One labelled picture on disk; `number` is the number in its file name (-1 when there is none)."""
+
+    image: Path
+    label: Path
+
+    @property
+    def number(self) -> int:
+        """The number that the file name ends with, or -1."""
+        digits = "".join(c for c in self.image.stem if c.isdigit())
+        return int(digits) if digits else -1
+
+    def load(self) -> Sample:
+        """Read picture and labels.
+
+        Raises:
+            DataError: either is unreadable, or a label line is malformed.
+        """
+        image = cv2.imread(str(self.image), cv2.IMREAD_COLOR)
+        if image is None:
+            raise DataError(f"cannot read the picture {self.image}", hint="is it cut? render or copy it again")
+        boxes, classes = read_yolo(self.label, (image.shape[1], image.shape[0]))
+        return Sample(image_bgr=image, boxes_px=boxes, classes=classes)  # type: ignore[arg-type]
+
+
+def read_yolo(path: Path, size_px: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Read a YOLO label file: lines `class x_centre y_centre width height`, relative to the picture.
+
+    Returns:
+        Boxes (N, 4) as edges in pixels, clipped to the picture, and classes (N,). An empty file gives N = 0.
+
+    Raises:
+        DataError: the file is missing or a line does not fit.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise DataError(f"no label file {path}", hint="an empty file marks a picture without objects") from error
+    rows = [line.split() for line in lines if line.strip()]
+    try:
+        table = np.array([[float(v) for v in row] for row in rows], np.float32).reshape(-1, 5)
+    except ValueError as error:
+        raise DataError(f"{path} is not in YOLO form: {error}", hint="class x_centre y_centre width height") from error
+    classes = table[:, 0].astype(np.int64)
+    if len(classes) and (classes.min() < 0 or classes.max() > 2):
+        raise DataError(f"{path} has a class other than 0, 1, 2", hint="0 robot, 1 ball, 2 goal")
+    scale = np.array(size_px, np.float32)
+    centre, half = table[:, 1:3] * scale, table[:, 3:5] * scale / 2
+    boxes = np.concatenate([centre - half, centre + half], axis=1)
+    return np.clip(boxes, 0.0, np.tile(scale, 2)), classes
+
+
+def items_of(folder: Path) -> list[Item]:
+    """List the labelled pictures of `folder`, by name.
+
+    Raises:
+        DataError: there are none.
+    """
+    images = sorted(p for p in (folder / "images").glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if not images:
+        raise DataError(f"no pictures in {folder / 'images'}", hint="see docs/training.md for where data comes from")
+    return [Item(image=p, label=folder / "labels" / f"{p.stem}.txt") for p in images]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Which pictures are held back, and which are left out because a held-back one is nearly the same."""
+
+    held_back: frozenset[str]
+    left_out: frozenset[str]
+    bands: tuple[tuple[str, int, int], ...]
+
+
+def load_split(name: str) -> Split:
+    """Read a committed split (`perception/training/splits/NAME.toml`).
+
+    Raises:
+        ConfigError: it is missing or not TOML.
+    """
+    data = read_toml(HERE / "splits" / f"{name}.toml")
+    return Split(
+        held_back=frozenset(data["held_back"]),
+        left_out=frozenset(data["left_out"]),
+        bands=tuple((b["name"], b["first"], b["last"]) for b in data["bands"]),
+    )
+
+
+def training_items(source: SourceConfig, root: Path) -> tuple[list[Item], NDArray[np.float64]]:
+    """Return the training pictures of a source and the chance of each to be drawn (sums to 1)."""
+    items = items_of(root / source.folder)
+    if source.split:
+        split = load_split(source.split)
+        items = [i for i in items if i.image.stem not in split.held_back | split.left_out]
+    weights = np.ones(len(items))
+    for first, last, weight in source.emphasis:
+        weights[[first <= i.number <= last for i in items]] = weight
+    return items, weights / weights.sum()
+
+
+def held_back_items(folder: Path, split_name: str) -> list[Item]:
+    """Return the held-back pictures of a folder, by name."""
+    split = load_split(split_name)
+    return [i for i in items_of(folder) if i.image.stem in split.held_back]

@@ -1,0 +1,105 @@
+"""COCO-style evaluation of detections against labelled pictures: AP, AP50, AP75, per class, by size, by band.
+
+Uses pycocotools. Sizes follow COCO (small < 32^2, medium < 96^2 pixels) in the original picture's pixels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from perception.training.dataset import Item
+from robot.core.errors import MissingExtraError
+from robot.core.messages import Detection, ObjectClass
+
+CLASS_NAMES = tuple(c.name.lower() for c in ObjectClass)
+Detect = Callable[..., Sequence[Detection]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Average precision over a set of pictures; NaN where there is no object of that kind.
+
+    `per_class` has for each class (AP, AP50, AP75); `by_size` AP of small, medium, large objects.
+    """
+
+    pictures: int
+    ap: float
+    ap50: float
+    ap75: float
+    per_class: tuple[tuple[str, tuple[float, float, float]], ...]
+    by_size: tuple[float, float, float]
+
+    def lines(self) -> list[str]:
+        """Return a small table."""
+        rows = [f"  all   AP {self.ap:.3f}  AP50 {self.ap50:.3f}  AP75 {self.ap75:.3f}   ({self.pictures} pictures)"]
+        rows += [f"  {n:5s} AP {a:.3f}  AP50 {b:.3f}  AP75 {c:.3f}" for n, (a, b, c) in self.per_class]
+        rows.append("  by size  small {:.3f}  medium {:.3f}  large {:.3f}".format(*self.by_size))
+        return rows
+
+
+def collect(detect: Detect, items: Sequence[Item]) -> list[tuple[Item, tuple[Detection, ...]]]:
+    """Run `detect(image_bgr)` over pictures."""
+    return [(item, tuple(detect(item.load().image_bgr))) for item in items]
+
+
+def evaluate(results: Sequence[tuple[Item, Sequence[Detection]]]) -> Scores:
+    """Score detections of labelled pictures.
+
+    Raises:
+        MissingExtraError: pycocotools is not installed.
+    """
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise MissingExtraError("pycocotools is not installed", hint='pip install "blackout-robot[train]"') from error
+    images, annotations, found = [], [], []
+    for number, (item, detections) in enumerate(results, start=1):
+        sample = item.load()
+        images.append({"id": number, "height": sample.image_bgr.shape[0], "width": sample.image_bgr.shape[1]})
+        for box, kind in zip(sample.boxes_px.tolist(), sample.classes.tolist(), strict=True):
+            wide, high = box[2] - box[0], box[3] - box[1]
+            entry = {"bbox": [box[0], box[1], wide, high], "area": wide * high, "category_id": kind + 1}
+            annotations.append({**entry, "id": len(annotations) + 1, "image_id": number, "iscrowd": 0})
+        for d in detections:
+            x0, y0, x1, y1 = d.box_px
+            found.append({"image_id": number, "category_id": int(d.object_class) + 1, "score": d.score,
+                          "bbox": [x0, y0, x1 - x0, y1 - y0]})  # fmt: skip
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = {
+            "info": {},
+            "images": images,
+            "annotations": annotations,
+            "categories": [{"id": i + 1, "name": n} for i, n in enumerate(CLASS_NAMES)],
+        }
+        truth.createIndex()
+        if not found:
+            nothing = tuple((n, (0.0, 0.0, 0.0)) for n in CLASS_NAMES)
+            return Scores(pictures=len(images), ap=0.0, ap50=0.0, ap75=0.0, per_class=nothing, by_size=(0.0, 0.0, 0.0))
+        coco = COCOeval(truth, truth.loadRes(found), "bbox")
+        coco.evaluate()
+        coco.accumulate()
+    # precision: (IoU thresholds, recalls, classes, areas, detections per picture); -1 where nothing is to be found
+    precision = np.where(coco.eval["precision"] < 0, np.nan, coco.eval["precision"])[..., -1]
+
+    def mean(part: np.ndarray) -> float:
+        return float(np.nanmean(part)) if np.isfinite(part).any() else float("nan")
+
+    everything = precision[..., 0]
+    return Scores(
+        pictures=len(images),
+        ap=mean(everything),
+        ap50=mean(everything[0]),
+        ap75=mean(everything[5]),
+        per_class=tuple(
+            (n, (mean(everything[:, :, k]), mean(everything[0, :, k]), mean(everything[5, :, k])))
+            for k, n in enumerate(CLASS_NAMES)
+        ),
+        by_size=(mean(precision[..., 1]), mean(precision[..., 2]), mean(precision[..., 3])),
+    )

@@ -1,0 +1,287 @@
+"""Train the detector from one TOML recipe; `blackout train` is the door.
+
+Leaves in the run's folder: `recipe.toml`, `log.jsonl` (one line per report), `curves.png`, `last.pt` (everything
+that a resumed run needs) and `ema.pt` (averaged weights, what is exported).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from perception.detection.decode import decode, suppress
+from perception.detection.letterbox import NORMALISE, Letterbox
+from perception.training import warm_start
+from perception.training.augment import augment, cut_out_balls
+from perception.training.config import TrainingConfig
+from perception.training.dataset import Sample, held_back_items, load_split, training_items
+from perception.training.evaluate import Scores, collect, evaluate
+from perception.training.loss import detection_loss
+from perception.training.network import SsdLite
+from robot.core.config import config_hash, to_dict
+from robot.core.errors import DataError
+from robot.core.messages import Detection, ObjectClass
+
+BOX_LOSS_WEIGHT = 2.0
+GRADIENT_NORM = 10.0
+
+
+class Feeder:
+    """Draws augmented pictures from the recipe's sources, with its own generator (kept in checkpoints)."""
+
+    def __init__(self, config: TrainingConfig, root: Path) -> None:
+        self.config = config
+        self.rng = np.random.default_rng(config.seed)
+        shares = np.array([s.share for s in config.sources], np.float64)
+        self.shares = shares / shares.sum()
+        self.sources = [training_items(s, root) for s in config.sources]
+        real = [
+            item.load() for s, (items, _) in zip(config.sources, self.sources, strict=True) if s.split for item in items
+        ]
+        self.balls = cut_out_balls(real)
+
+    def draw(self) -> Sample:
+        """Return one random picture as it is on disk."""
+        items, chances = self.sources[int(self.rng.choice(len(self.sources), p=self.shares))]
+        return items[int(self.rng.choice(len(items), p=chances))].load()
+
+    def sample(self) -> Sample:
+        """Return one augmented picture of the input's size."""
+        size = self.config.model.input_size_px
+        return augment(self.draw, self.balls, self.config.augment, size, self.rng)
+
+    def batch(self) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Return images (B, 3, H, W) RGB in [-1, 1], and boxes and classes per picture."""
+        samples = [self.sample() for _ in range(self.config.batch)]
+        images = np.stack([NORMALISE[s.image_bgr[..., ::-1]] for s in samples])
+        tensor = torch.from_numpy(images).permute(0, 3, 1, 2)  # a channels_last view, as the network likes it
+        return (
+            tensor,
+            [torch.from_numpy(s.boxes_px) for s in samples],
+            [torch.from_numpy(s.classes) for s in samples],
+        )
+
+
+def torch_detect(network: torch.nn.Module, config: TrainingConfig, score_threshold: float = 0.02) -> Any:
+    """Return `detect(image_bgr)` that runs the network with the production letterbox, decode and suppression."""
+    letterbox, anchors = Letterbox(config.model.input_size_px), config.model.anchors.boxes()
+
+    def detect(image_bgr: Any) -> list[Detection]:
+        blob, where = letterbox(image_bgr)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            logits, offsets = network(torch.from_numpy(blob).contiguous(memory_format=torch.channels_last))
+        raw = decode(logits[0].float().numpy(), offsets[0].float().numpy(), anchors, score_threshold)
+        kept = suppress(raw, 0.5)
+        boxes = where.to_picture(kept.boxes_px).tolist()
+        rows = zip(kept.classes.tolist(), kept.scores.tolist(), boxes, strict=True)
+        return [Detection(object_class=ObjectClass(c), score=s, box_px=tuple(b)) for c, s, b in rows]
+
+    return detect
+
+
+def score(network: torch.nn.Module, config: TrainingConfig, root: Path) -> dict[str, Scores]:
+    """Evaluate on the held-back pictures of the sources that have a split: `all` and one entry per band."""
+    results = []
+    bands: dict[str, tuple[int, int]] = {}
+    for source in config.sources:
+        if source.split:
+            results += collect(torch_detect(network, config), held_back_items(root / source.folder, source.split))
+            bands |= {name: (first, last) for name, first, last in load_split(source.split).bands}
+    parts = {"all": evaluate(results)} if results else {}
+    for name, (first, last) in bands.items():
+        part = [r for r in results if first <= r[0].number <= last]
+        if part:
+            parts[name] = evaluate(part)
+    return parts
+
+
+def _groups(network: SsdLite, config: TrainingConfig) -> list[dict[str, Any]]:
+    """Parameter groups: heads fast, backbone slower; no decay on norms and biases."""
+    groups: dict[tuple[bool, bool], list[Any]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            head = name.startswith(("heads", "context"))
+            groups.setdefault((head, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "peak": config.head_learning_rate * (1.0 if head else config.backbone_factor),
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for (head, decays), parameters in groups.items()
+    ]
+
+
+def _calibration(feeder: Feeder, count: int) -> Iterator[Tensor]:
+    for _ in range(count):
+        yield feeder.batch()[0]
+
+
+def prepare(config: TrainingConfig, feeder: Feeder, root: Path) -> SsdLite:
+    """Build the network with the weights that the recipe begins with.
+
+    Raises:
+        DataError: the named checkpoint or warm-start file is missing or does not fit.
+    """
+    torch.manual_seed(config.seed)
+    network = SsdLite(config.model.anchors, config.model.width)
+    if config.checkpoint:
+        path = root / config.checkpoint
+        try:
+            network.load_state_dict(torch.load(path, weights_only=True)["network"])
+        except (OSError, RuntimeError, KeyError) as error:
+            raise DataError(f"cannot start from {path}: {error}", hint="train the stage before it first") from error
+    elif config.warm_start:
+        path = root / config.warm_start
+        if not path.is_file():
+            raise DataError(f"no warm-start weights at {path}", hint="python -m perception.training.warm_start")
+        warm_start.load_into(network, path)
+        warm_start.calibrate(network, _calibration(feeder, 6))
+    network.freeze(config.frozen_blocks)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False) -> Path:
+    """Run the recipe; returns the path of the averaged weights.
+
+    Args:
+        config: the recipe.
+        out: folder for checkpoints and logs, made when missing.
+        root: the project's root, which the recipe's paths are relative to.
+        resume: go on from `out/last.pt` when it is there.
+    """
+    torch.set_num_threads(config.threads)
+    cv2.setNumThreads(1)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "recipe.json").write_text(json.dumps(to_dict(config), indent=1) + "\n", encoding="utf-8")
+    feeder = Feeder(config, root)
+    network = prepare(config, feeder, root)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+    optimiser = torch.optim.AdamW(_groups(network, config), lr=config.head_learning_rate)
+    anchors = torch.from_numpy(config.model.anchors.boxes())
+    first, spent_s = 0, 0.0
+    last = out / "last.pt"
+    if resume and last.is_file():
+        state = torch.load(last, weights_only=False)
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        feeder.rng.bit_generator.state = state["rng"]
+        first, spent_s = state["step"], state["spent_s"]
+    log = (out / "log.jsonl").open("a", encoding="utf-8")
+    pictures = [len(items) for items, _ in feeder.sources]
+    print(
+        f"{config.name} {config_hash(config)}: {pictures} pictures, {len(feeder.balls)} balls to paste, from step {first}"
+    )
+    begin = time.monotonic() - spent_s
+    sums = np.zeros(2)
+    done = first
+    network.train_mode()
+    for step in range(first, config.steps):
+        minutes = (time.monotonic() - begin) / 60
+        progress = step / config.steps
+        if config.max_minutes > 0:
+            progress = max(progress, minutes / config.max_minutes)
+            if progress >= 1.0:
+                break
+        factor = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
+        factor *= min(1.0, (step + 1) / max(1, config.warm_up_steps))
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
+        images, boxes, classes = feeder.batch()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            logits, offsets = network(images)
+        class_loss, box_loss = detection_loss(logits.float(), offsets.float(), anchors, boxes, classes)
+        optimiser.zero_grad(set_to_none=True)
+        (class_loss + BOX_LOSS_WEIGHT * box_loss).backward()
+        torch.nn.utils.clip_grad_norm_([p for p in network.parameters() if p.requires_grad], GRADIENT_NORM)
+        optimiser.step()
+        average.update_parameters(network)
+        sums += (float(class_loss.detach()), float(box_loss.detach()))
+        done = step + 1
+        if done % 20 == 0:
+            elapsed = time.monotonic() - begin
+            share = max(done / config.steps, elapsed / 60 / config.max_minutes if config.max_minutes > 0 else 0.0)
+            entry: dict[str, Any] = {
+                "step": done,
+                "minutes": round(elapsed / 60, 2),
+                "lr": round(config.head_learning_rate * factor, 7),
+            }
+            entry |= {"class_loss": round(sums[0] / 20, 4), "box_loss": round(sums[1] / 20, 4)}
+            sums[:] = 0
+            _report(log, entry, f"left {(elapsed / share - elapsed) / 60:.1f} min")
+        if done % config.save_every_steps == 0 or done == config.steps:
+            _save(out, network, average, optimiser, feeder, done, time.monotonic() - begin)
+        if done % config.evaluate_every_steps == 0 and done != config.steps:
+            _evaluate(log, average.module, config, root, done)
+            _draw_curves(out)
+    _save(out, network, average, optimiser, feeder, done, time.monotonic() - begin)
+    _evaluate(log, average.module, config, root, done)
+    log.close()
+    _draw_curves(out)
+    return out / "ema.pt"
+
+
+def _report(log: Any, entry: dict[str, Any], extra: str = "") -> None:
+    log.write(json.dumps(entry) + "\n")
+    log.flush()
+    print("  ".join(f"{k} {v}" for k, v in entry.items()), extra, flush=True)
+
+
+def _evaluate(log: Any, network: torch.nn.Module, config: TrainingConfig, root: Path, step: int) -> None:
+    network.eval()
+    parts = score(network, config, root)
+    entry: dict[str, Any] = {"step": step}
+    for name, scores in parts.items():
+        entry |= {f"{name}_ap": round(scores.ap, 4), f"{name}_ap50": round(scores.ap50, 4)}
+        entry |= {f"{name}_{n}_ap50": round(values[1], 4) for n, values in scores.per_class}
+    if parts:
+        _report(log, entry)
+
+
+def _save(
+    out: Path, network: SsdLite, average: AveragedModel, optimiser: Any, feeder: Feeder, step: int, spent_s: float
+) -> None:
+    state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
+    state |= {"rng": feeder.rng.bit_generator.state, "step": step, "spent_s": spent_s}
+    for name, content in (("last.pt", state), ("ema.pt", {"network": average.module.state_dict(), "step": step})):
+        torch.save(content, out / f"{name}.new")
+        (out / f"{name}.new").replace(out / name)  # a run killed while saving keeps its old checkpoint
+
+
+def _draw_curves(out: Path) -> None:
+    """Draw `curves.png` from `log.jsonl`; without matplotlib there is only the log."""
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError:
+        return
+    entries = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    losses = [e for e in entries if "class_loss" in e]
+    scores = [e for e in entries if "all_ap" in e]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
+    for key in ("class_loss", "box_loss"):
+        left.plot([e["step"] for e in losses], [e[key] for e in losses], label=key)
+    for key in ("all_ap50", "all_ap", "photos_ap50"):
+        points = [e for e in scores if key in e]
+        right.plot([e["step"] for e in points], [e[key] for e in points], marker="o", label=key)
+    for axis, title in ((left, "training loss"), (right, "held-back pictures (averaged weights)")):
+        axis.set_title(title)
+        axis.set_xlabel("step")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(out / "curves.png", dpi=90)
+    pyplot.close(figure)
