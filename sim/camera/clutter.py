@@ -1,4 +1,4 @@
-"""What stands around a field: people's legs, chairs, tables, trusses, boxes, and red or orange things that are no ball."""
+"""What stands around a field: legs, chairs, tables, trusses, boxes, and red or orange things that are no ball."""
 
 from __future__ import annotations
 

@@ -137,14 +137,15 @@ def full_outline_m(
         side /= np.linalg.norm(side)
         up = np.cross(side, ray)
         angles = np.linspace(0.0, math.tau, 24, endpoint=False)[:, None]
-        return centre + BALL_RADIUS_M * (np.cos(angles) * side + np.sin(angles) * up)
+        rim: NDArray[np.float64] = centre + BALL_RADIUS_M * (np.cos(angles) * side + np.sin(angles) * up)
+        return rim
     if kind is ObjectClass.ROBOT:
         outline = np.array([pose.transform((x, y)) for x, y in shell_outline(body)])
         return np.concatenate([np.column_stack([outline, np.full(len(outline), z)]) for z in (0.0, 0.14)])
-    side = 1.0 if pose.x_m > 0 else -1.0
+    sign = 1.0 if pose.x_m > 0 else -1.0
     half, t = 0.5 * field.goal_width_m + 0.02, 0.02
     corners = [
-        (pose.x_m + side * dx, dy, dz)
+        (pose.x_m + sign * dx, dy, dz)
         for dx in (0.0, field.goal_depth_m + t)
         for dy in (-half, half)
         for dz in (0.0, field.goal_height_m)
@@ -204,7 +205,7 @@ def _one_picture(rng: np.random.Generator, renderer: SceneRenderer, field: Field
         if place:
             robots.append(Pose2(*place, float(rng.uniform(-math.pi, math.pi))))
     balls: list[tuple[float, float, float]] = []
-    for _ in range(int(rng.choice(MAX_BALLS + 1, p=[0.12, 0.62, 0.2, 0.06]))):
+    for _ in range(int(rng.choice(MAX_BALLS + 1, p=[0.08, 0.57, 0.27, 0.08]))):
         if robots and rng.random() < 0.25:
             place = placer.near_robot(robots[int(rng.integers(0, len(robots)))], BALL_RADIUS_M)
         else:

@@ -38,7 +38,8 @@ def import_mujoco() -> ModuleType:
     except (ImportError, AttributeError, OSError) as error:
         # PyOpenGL raises these when libEGL or libOSMesa is missing: the loader is bound at import.
         raise SimulationError(f"no headless OpenGL for MuJoCo ({error})", hint=_HINT) from error
-    return mujoco
+    module: ModuleType = mujoco
+    return module
 
 
 def renderer_error(error: BaseException) -> SimulationError:

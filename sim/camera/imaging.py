@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from robot.core.errors import SimulationError
 
-Image = NDArray[np.uint8]
+Image = NDArray[Any]
+"""uint8 pixels; OpenCV's type stubs promise nothing narrower."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +83,7 @@ class ImagePipeline:
         self._colour = (style.saturation * np.eye(3) + (1.0 - style.saturation) * grey).astype(np.float32)
 
     def meter(self, picture_bgr: Image) -> float:
-        """Move the exposure gain towards the wanted brightness, a tenth a frame (at once on the first), and return it."""
+        """Move the exposure gain a tenth towards the wanted brightness (at once on the first frame), and return it."""
         mean = float(np.mean(picture_bgr[::16, ::16]))
         wanted = float(np.clip(self.style.brightness / max(mean, 4.0), 0.4, 5.0))
         self._gain = wanted if self._gain is None else self._gain + 0.1 * (wanted - self._gain)

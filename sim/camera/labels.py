@@ -23,7 +23,8 @@ class Label:
     def yolo_line(self, size_px: tuple[int, int]) -> str:
         """Return `class x_centre y_centre width height`, relative to the picture's (width, height)."""
         (x0, y0, x1, y1), (w, h) = self.box_px, size_px
-        return f"{int(self.object_class)} {(x0 + x1) / 2 / w:.6f} {(y0 + y1) / 2 / h:.6f} {(x1 - x0) / w:.6f} {(y1 - y0) / h:.6f}"
+        relative = ((x0 + x1) / 2 / w, (y0 + y1) / 2 / h, (x1 - x0) / w, (y1 - y0) / h)
+        return f"{int(self.object_class)} " + " ".join(f"{v:.6f}" for v in relative)
 
 
 @dataclass(frozen=True, slots=True)

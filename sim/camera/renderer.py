@@ -152,7 +152,8 @@ class SceneRenderer:
     def render(self, world_from_camera: NDArray[np.float64]) -> NDArray[np.uint8]:
         """Return the picture, (height, width, 3) RGB uint8."""
         self._look(world_from_camera)
-        return self._renderer.render()
+        picture: NDArray[np.uint8] = self._renderer.render()
+        return picture
 
     def segment(self, world_from_camera: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return for each pixel the index into `objects`, or -1; (height, width) int32, without multi-sampling."""
@@ -164,7 +165,8 @@ class SceneRenderer:
         for k, item in enumerate(self.objects):
             mine = self.model.geom_bodyid == item.body_id
             table[:-1][mine & (self.model.geom_rgba[:, 3] > 0.99)] = k
-        return table[ids]
+        indices: NDArray[np.int32] = table[ids]
+        return indices
 
     def close(self) -> None:
         """Free the context."""

@@ -6,6 +6,7 @@ because a texture's mipmaps let them fade within 3 m at a camera height of 0.17 
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -32,7 +33,7 @@ def _line(x0: float, y0: float, x1: float, y1: float, width_m: float, material: 
 
 
 def line_geoms(field: FieldGeometry, width_m: float, material: str = "line") -> list[str]:
-    """Return the field's lines as thin boxes: touch and goal lines, halfway line, circle, defense areas, penalty marks."""
+    """Return the field's lines as thin boxes: touch, goal, halfway and goal-to-goal lines, circle, defense areas."""
     hx, hy = 0.5 * field.length_m, 0.5 * field.width_m
     segments = [
         (-hx, -hy, hx, -hy),
@@ -53,7 +54,7 @@ def line_geoms(field: FieldGeometry, width_m: float, material: str = "line") -> 
         )
         for k in range(steps + 1)
     ]
-    segments += [(*a, *b) for a, b in zip(ring[:-1], ring[1:], strict=True)]
+    segments += [(*a, *b) for a, b in itertools.pairwise(ring)]
     return [_line(*s, width_m, material) for s in segments]
 
 
@@ -115,8 +116,8 @@ def scene_xml(
         "ball", (1, 1, 1), texture="ball", extra=f'specular="0.35" shininess="0.25" emission="{style.ball_glow:.3f}"'
     )
     world = [
-        f'<geom type="plane" pos="{numbers((*centre, 0))}" size="{numbers((*half, 1))}" material="carpet"/>',
-        f'<geom type="plane" pos="{numbers((*centre, -0.004))}" size="{numbers((half[0] + 6, half[1] + 6, 1))}" rgba="{numbers((*style.hall_floor, 1))}"/>',
+        geom("plane", (*centre, 0), (*half, 1), material="carpet"),
+        geom("plane", (*centre, -0.004), (half[0] + 6, half[1] + 6, 1), colour=style.hall_floor),
         *line_geoms(field, style.line_width_m),
         *_boards(style, centre, half),
         *_room(scene, rng, style, centre, half),
@@ -131,15 +132,11 @@ def scene_xml(
         add_team(scene, rng, team, style.teams[team], body)
     for k in range(robots):
         team = k % 2
-        parts = robot_geoms(rng, team, style.teams[team], body) + _blob_shadow(
-            body.radius_m, style.shadow_strength, drift
-        )
-        world.append(f'<body name="robot{k}" mocap="true" pos="0 0 -{FAR_M:g}">{"".join(parts)}</body>')
+        parts = robot_geoms(rng, team, style.teams[team], body)
+        world.append(_movable(f"robot{k}", parts + _blob_shadow(body.radius_m, style.shadow_strength, drift)))
     for k in range(balls):
-        shadow = "".join(_blob_shadow(BALL_RADIUS_M, style.shadow_strength, drift))
-        world.append(
-            f'<body name="ball{k}" mocap="true" pos="0 0 -{FAR_M:g}">{geom("sphere", (0, 0, BALL_RADIUS_M), (BALL_RADIUS_M,), material="ball")}{shadow}</body>'
-        )
+        sphere = geom("sphere", (0, 0, BALL_RADIUS_M), (BALL_RADIUS_M,), material="ball")
+        world.append(_movable(f"ball{k}", [sphere, *_blob_shadow(BALL_RADIUS_M, style.shadow_strength, drift)]))
     light = numbers([style.light] * 3)
     text = (
         '<mujoco><compiler angle="radian" autolimits="true"/>'
@@ -148,10 +145,16 @@ def scene_xml(
         '<statistic extent="10" center="0 0 0"/>'
         '<default><geom contype="0" conaffinity="0" group="0"/></default>'
         f"<asset>{''.join(scene.assets)}</asset><worldbody>"
-        f'<light type="directional" pos="0 0 4" dir="{numbers(style.light_direction)}" diffuse="{light}" specular="0.3 0.3 0.3" castshadow="true"/>'
+        f'<light type="directional" pos="0 0 4" dir="{numbers(style.light_direction)}" diffuse="{light}" '
+        'specular="0.3 0.3 0.3" castshadow="true"/>'
         f"{''.join(world)}</worldbody></mujoco>"
     )
     return text, scene.files
+
+
+def _movable(name: str, parts: list[str]) -> str:
+    """Return a body that is placed by hand (mocap), at first out of sight."""
+    return f'<body name="{name}" mocap="true" pos="0 0 -{FAR_M:g}">{"".join(parts)}</body>'
 
 
 def _boards(style: VenueStyle, centre: tuple[float, float], half: tuple[float, float]) -> list[str]:
@@ -186,9 +189,8 @@ def _room(
             texture=name,
             extra=f'texuniform="true" texrepeat="{0.5 / width:.4f} {0.5 / height:.4f}" specular="0"',
         )
-        axes = numbers((ny, -nx, 0.0, 0.0, 0.0, 1.0))  # x times y points into the room; planes show on that side only
-        parts.append(
-            f'<geom type="plane" pos="{numbers((centre[0] + nx * away, centre[1] + ny * away, height))}" xyaxes="{axes}" '
-            f'size="{numbers((max(half) + 6, height, 1))}" material="{name}"/>'
-        )
+        # x times y points into the room: planes show on that side only.
+        axes = f'xyaxes="{numbers((ny, -nx, 0.0, 0.0, 0.0, 1.0))}"'
+        place = (centre[0] + nx * away, centre[1] + ny * away, height)
+        parts.append(geom("plane", place, (max(half) + 6, height, 1), material=name, extra=axes))
     return parts

@@ -1,4 +1,4 @@
-"""Where each pixel of the real picture comes from in the ideal render: lens, rolling shutter and motion during exposure.
+"""Where each pixel of the real picture comes from in the ideal render: lens, rolling shutter, motion blur.
 
 One warp serves all three. For every pixel its ray is undistorted, moved by the robot's motion between the reference
 moment and the moment at which its row was exposed (as if it hit the floor; above the horizon only the turn matters),
@@ -8,6 +8,7 @@ and projected into the ideal render. It is computed on a coarse grid and interpo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ _FAR_M = 30.0
 _MAX_SUB_FRAMES = 6
 _BLUR_STEP_PX = 2.5
 
-FloatMap = NDArray[np.float32]
+FloatMap = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,13 +110,13 @@ class ShutterWarp:
 
     def expose(
         self,
-        render: NDArray[np.uint8],
+        render: NDArray[Any],
         motion: CameraMotion = STILL,
         *,
         exposure_s: float = 0.0,
         readout_s: float = 0.0,
         tilt_rad: tuple[float, float] = (0.0, 0.0),
-    ) -> NDArray[np.uint8]:
+    ) -> NDArray[Any]:
         """Turn the ideal render of the mid-exposure pose into the picture, blurred as far as the motion asks."""
         count = 1
         if motion != STILL and exposure_s > 0.0:
@@ -123,7 +124,7 @@ class ShutterWarp:
             last = self._moved_rays(motion, 0.5 * exposure_s, readout_s, tilt_rad)
             smear = self.pinhole.fx_px * np.abs(first[..., :2] / first[..., 2:] - last[..., :2] / last[..., 2:]).max()
             count = int(np.clip(np.ceil(smear / _BLUR_STEP_PX), 1, _MAX_SUB_FRAMES))
-        picture: NDArray[np.uint8] | None = None
+        picture: NDArray[Any] | None = None
         for k in range(count):
             offset = ((k + 0.5) / count - 0.5) * exposure_s
             mx, my = self.maps(motion, offset, readout_s, tilt_rad)
@@ -140,10 +141,10 @@ class ShutterWarp:
         *,
         readout_s: float = 0.0,
         tilt_rad: tuple[float, float] = (0.0, 0.0),
-    ) -> NDArray[np.int16]:
+    ) -> NDArray[Any]:
         """Warp an id picture the same way at mid-exposure, nearest neighbour."""
         mx, my = self.maps(motion, 0.0, readout_s, tilt_rad)
-        warped: NDArray[np.int16] = cv2.remap(
+        warped: NDArray[Any] = cv2.remap(
             ids.astype(np.int16), mx, my, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=-1
         )
         return warped

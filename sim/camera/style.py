@@ -132,7 +132,7 @@ def sample_venue_style(rng: np.random.Generator) -> VenueStyle:
         board_height_m=float(rng.uniform(0.05, 0.16)) if rng.random() < 0.85 else float(rng.uniform(0.16, 0.4)),
         room=_jitter(rng, _ROOMS[int(rng.choice(5, p=[0.4, 0.2, 0.15, 0.15, 0.1]))], 0.1),
         room_distance_m=(room_gap[0], room_gap[1], room_gap[2], room_gap[3]),
-        hall_floor=_jitter(rng, tuple(rng.uniform(0.15, 0.75, 3)), 0.1),  # type: ignore[arg-type]
+        hall_floor=_jitter(rng, tuple(rng.uniform(0.15, 0.75, 3)), 0.1),
         goal=_jitter(rng, _GOALS[int(rng.choice(4, p=[0.6, 0.2, 0.1, 0.1]))], 0.1),
         goal_thickness_m=float(rng.uniform(0.01, 0.03)),
         ball=sample_ball_colour(rng),

@@ -6,11 +6,14 @@ screws (seen in the pictures of RobôCIn's public data set); a detector trained 
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+Image = NDArray[Any]
+"""uint8 pixels, RGB; OpenCV's type stubs promise nothing narrower."""
 Rgb = tuple[float, float, float]
 
 _WORDS = (
@@ -33,7 +36,12 @@ _WORDS = (
 )
 
 
-def _smooth_noise(rng: np.random.Generator, size: int, cells: int) -> NDArray[np.float32]:
+def _to_pixels(rgb: NDArray[Any]) -> Image:
+    pixels: Image = (np.clip(rgb, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return pixels
+
+
+def _smooth_noise(rng: np.random.Generator, size: int, cells: int) -> NDArray[Any]:
     """Return a (size, size) tileable field in about [-1, 1] with features of size/cells pixels."""
     coarse = rng.standard_normal((cells, cells)).astype(np.float32)
     padded = np.pad(coarse, 2, mode="wrap")
@@ -68,12 +76,12 @@ def carpet(rng: np.random.Generator, colour: Rgb, *, size: int = 1024, grain: fl
         axes = tuple(int(v) for v in rng.integers(1, 6, 2))
         shade = float(rng.choice([0.15, 0.75, 0.9]))
         cv2.ellipse(rgb, centre, axes, float(rng.uniform(0, 180)), 0, 360, (shade, shade, shade), -1)
-    return (np.clip(rgb, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return _to_pixels(rgb)
 
 
 def room_wall(rng: np.random.Generator, colour: Rgb, *, width: int = 1024, height: int = 256) -> Image:
     """Return a room wall: plain, tiled, panelled, or a busy hall (blurred rectangles of many colours)."""
-    rgb = np.empty((height, width, 3), np.float32)
+    rgb: NDArray[Any] = np.empty((height, width, 3), np.float32)
     rgb[:] = colour
     kind = rng.choice(["plain", "tiles", "panels", "busy"], p=[0.4, 0.15, 0.2, 0.25])
     if kind == "tiles":
@@ -104,7 +112,7 @@ def room_wall(rng: np.random.Generator, colour: Rgb, *, width: int = 1024, heigh
         cv2.rectangle(rgb, (x, y), (x + w, y + h), (shade * 0.6,) * 3, 1)
     rgb *= np.linspace(1.0, float(rng.uniform(0.75, 1.05)), height, dtype=np.float32)[:, None, None]
     rgb += 0.015 * rng.standard_normal((height, width, 1)).astype(np.float32)
-    return (np.clip(rgb, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return _to_pixels(rgb)
 
 
 def _ink(red: float, green: float, blue: float) -> tuple[float, float, float]:
@@ -159,4 +167,4 @@ def speckled(rng: np.random.Generator, colour: Rgb, *, size: int = 128, amount: 
     """Return a lightly uneven plain surface: balls, boards and clothes are never one value."""
     field = 1.0 + amount * (0.5 * rng.standard_normal((size, size)).astype(np.float32) + _smooth_noise(rng, size, 8))
     rgb = np.asarray(colour, np.float32) * field[..., None]
-    return (np.clip(rgb, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return _to_pixels(rgb)
