@@ -1,0 +1,301 @@
+"""One self-contained `report.html` from a recording: what the robot believed, what was true, what it saw and did."""
+
+from __future__ import annotations
+
+import base64
+import bisect
+import html
+import json
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from robot.core.config import from_dict
+from robot.core.errors import RecordingError
+from robot.core.field import FieldGeometry
+from robot.core.geometry import Pose2, Twist2
+from robot.core.messages import CameraFrame, Detection, DetectionBatch, ObjectClass, TickResult
+from robot.recording.drawing import (
+    BALL_COLOUR,
+    BALL_ESTIMATE_COLOUR,
+    ESTIMATE_COLOUR,
+    PALETTE,
+    TRUE_COLOUR,
+    FieldDrawing,
+    Series,
+    line_plot,
+    timeline,
+)
+from robot.recording.reader import Recording
+from robot.recording.run_data import RunData, load_run
+from robot.recording.writer import encode_jpeg
+
+BOX_COLOURS_BGR = {
+    ObjectClass.BALL: (42, 138, 255),
+    ObjectClass.ROBOT: (255, 203, 142),
+    ObjectClass.GOAL: (77, 211, 255),
+}
+_FRAME_COUNT = 9
+
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;margin:0;background:#15181b;color:#dfe3e6}
+main{max-width:1080px;margin:0 auto;padding:24px} h1{margin:0 0 4px} h2{margin:34px 0 10px;font-size:19px}
+.field,.wide{width:100%;height:auto;background:#1c2024;border-radius:8px} .note{color:#98a2aa;font-size:13px}
+.axis{fill:#98a2aa;font-size:12px} .title{fill:#dfe3e6;font-size:13px} .span{fill:#fff;font-size:12px}
+.grid{stroke:#39424a;stroke-width:1} table{border-collapse:collapse} td,th{padding:3px 14px 3px 0;text-align:left}
+.frames{display:grid;grid-template-columns:repeat(3,1fr);gap:8px}
+.frames img{width:100%;border-radius:6px;display:block}
+.frames figure{margin:0} figcaption{font-size:12px;color:#98a2aa} .good{color:#7bd88f} .bad{color:#ff7b72}
+.key{display:inline-block;width:22px;height:4px;margin:0 6px 3px 16px}
+"""
+
+
+def write_report(recording: Recording, folder: Path) -> Path:
+    """Write `report.html` into `folder` (made if needed) and return its path.
+
+    Raises:
+        RecordingError: nothing to report, or the folder cannot be written.
+    """
+    data = load_run(recording)
+    sections = [
+        _headline(recording, data),
+        _field_section(recording, data),
+        _timeline_section(data),
+        _frames_section(recording, data),
+        _plots_section(data),
+        _facts_section(recording, data),
+    ]
+    text = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Blackout run</title>'
+        f"<style>{_STYLE}</style></head><body><main>{''.join(sections)}</main></body></html>\n"
+    )
+    path = folder / "report.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RecordingError(
+            f"cannot write {path}: {error.strerror}", hint="give --out a folder you may write"
+        ) from error
+    return path
+
+
+# --- sections ---------------------------------------------------------------------------------------------------
+
+
+def _headline(recording: Recording, data: RunData) -> str:
+    run = ", ".join(f"{html.escape(k)} {html.escape(v)}" for k, v in recording.header.run.items())
+    line = f"{recording.header.kind}, {run}; {data.t_end_s:.1f} s, {len(data.results)} ticks"
+    if not data.score:
+        return f"<h1>Blackout run</h1><p class='note'>{line}</p>"
+    good = bool(data.score.get("success"))
+    verdict = f"<span class='{'good' if good else 'bad'}'>{'success' if good else 'not all points'}</span>"
+    points = f"{data.score.get('points')} of {data.score.get('max_points')} points in {data.score.get('time_s'):.1f} s"
+    events = "".join(f"<li>{html.escape(_event_text(e))}</li>" for e in data.score.get("events", ()))
+    return f"<h1>Blackout run: {verdict}</h1><p>{points}</p><ul>{events}</ul><p class='note'>{line}</p>"
+
+
+def _event_text(event: Any) -> str:
+    if isinstance(event, dict):
+        return ", ".join(f"{k} {round(v, 3) if isinstance(v, float) else v}" for k, v in event.items())
+    return " ".join(str(part) for part in event) if isinstance(event, (list, tuple)) else str(event)
+
+
+def _field_section(recording: Recording, data: RunData) -> str:
+    geometry = from_dict(FieldGeometry, recording.header.field_geometry, where="recorded field")
+    drawing = FieldDrawing(geometry)
+    to_field = _field_from_world(data)
+    estimates = [to_field @ r.world.robot.world_from_robot for r in data.results]
+    balls = [to_field.transform(r.world.ball.ball_in_world_m) for r in data.results if r.world.ball.valid]
+    keys = [(ESTIMATE_COLOUR, "estimated path"), (BALL_ESTIMATE_COLOUR, "ball as believed at the end")]
+    if data.truth:
+        drawing.path([(p.x_m, p.y_m) for _, p, _ in data.truth], TRUE_COLOUR, width=4.0)
+        ball_path = [ball for _, _, ball in data.truth if ball is not None]
+        drawing.path(ball_path, BALL_COLOUR)
+        keys = [(TRUE_COLOUR, "true path"), *keys, (BALL_COLOUR, "true ball")]
+    drawing.path([(p.x_m, p.y_m) for p in estimates], ESTIMATE_COLOUR, dashed=True)
+    drawing.robot(estimates[0], ESTIMATE_COLOUR)
+    drawing.label((estimates[0].x_m, estimates[0].y_m), "start")
+    if data.truth:
+        drawing.robot(data.truth[-1][1], TRUE_COLOUR, solid=True)
+        if ball_path:
+            drawing.ball(ball_path[0], BALL_COLOUR, solid=False)
+            drawing.ball(ball_path[-1], BALL_COLOUR)
+    drawing.robot(estimates[-1], ESTIMATE_COLOUR)
+    if balls:
+        drawing.ball(balls[-1], BALL_ESTIMATE_COLOUR, solid=False)
+    legend = "".join(f"<span class='key' style='background:{c}'></span>{t}" for c, t in keys)
+    note = (
+        "The estimate is drawn from the true start pose: in stage 1 the robot knows only its own motion since then."
+        if data.truth
+        else "No truth in this recording: the drawing is in the estimator's own frame."
+    )
+    return f"<h2>Field</h2>{drawing.svg()}<p>{legend}</p><p class='note'>{note}</p>"
+
+
+def _field_from_world(data: RunData) -> Pose2:
+    """Where the estimator's frame lies on the field: by the truth of the first tick, else the same."""
+    if not data.truth:
+        return Pose2()
+    return data.truth[0][1] @ data.results[0].world.robot.world_from_robot.inverse()
+
+
+def _timeline_section(data: RunData) -> str:
+    times = [data.seconds(r.t_now_ns) for r in data.results]
+    rows = [
+        ("mode", _spans(times, [r.mode.value for r in data.results])),
+        ("skill", _spans(times, [r.plan.skill for r in data.results])),
+        ("state", _spans(times, [r.plan.state for r in data.results])),
+        ("ball", _spans(times, [_ball_word(r) for r in data.results])),
+    ]
+    faults = [(data.seconds(f.t_capture_ns), f.code, f.source, f.detail) for r in data.results for f in r.faults]
+    listed = "".join(
+        f"<tr><td>{t:.2f} s</td><td>{html.escape(c)}</td><td>{html.escape(s)}</td><td>{html.escape(d)}</td></tr>"
+        for t, c, s, d in faults[:40]
+    )
+    table = f"<table>{listed}</table>" if faults else "<p class='note'>No faults.</p>"
+    return f"<h2>Modes and plans</h2>{timeline(rows, data.t_end_s)}<h2>Faults</h2>{table}"
+
+
+def _ball_word(result: TickResult) -> str:
+    ball = result.world.ball
+    if ball.in_dribbler:
+        return "in dribbler"
+    if not ball.valid:
+        return "unknown"
+    return "seen" if ball.visible else "remembered"
+
+
+def _spans(times: Sequence[float], states: Sequence[str]) -> list[tuple[float, float, str]]:
+    spans: list[tuple[float, float, str]] = []
+    for t_s, state in zip(times, states, strict=True):
+        if spans and spans[-1][2] == state:
+            spans[-1] = (spans[-1][0], t_s, state)
+        else:
+            if spans:
+                spans[-1] = (spans[-1][0], t_s, spans[-1][2])
+            spans.append((t_s, t_s, state))
+    return spans
+
+
+def _frames_section(recording: Recording, data: RunData) -> str:
+    by_time = {d.t_capture_ns: d for d in data.detections}
+    kept = _spread(list(_annotatable(recording, by_time)), _FRAME_COUNT)
+    if not kept:
+        return "<h2>Camera</h2><p class='note'>No frames in this recording.</p>"
+    tick_times = [r.t_now_ns for r in data.results]
+    figures = []
+    for frame, seen in kept:
+        image = draw_boxes(frame.image_bgr, seen.detections)
+        jpeg = base64.b64encode(encode_jpeg(image, 80)).decode()
+        index = min(bisect.bisect_left(tick_times, frame.t_receive_ns), len(tick_times) - 1)
+        plan = data.results[index].plan
+        caption = html.escape(f"{data.seconds(frame.t_capture_ns):.2f} s, {plan.skill}: {plan.state}")
+        figures.append(
+            f'<figure><img src="data:image/jpeg;base64,{jpeg}" alt="{caption}">'
+            f"<figcaption>{caption}</figcaption></figure>"
+        )
+    return f"<h2>Camera</h2><div class='frames'>{''.join(figures)}</div>"
+
+
+def _annotatable(
+    recording: Recording, by_time: dict[int, DetectionBatch]
+) -> Iterable[tuple[CameraFrame, DetectionBatch]]:
+    for frame in recording.frames():
+        if frame.t_capture_ns in by_time:
+            yield frame, by_time[frame.t_capture_ns]
+
+
+def _spread(items: list[Any], count: int) -> list[Any]:
+    """Pick `count` items, evenly, the first and the last included."""
+    if len(items) <= count:
+        return items
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+
+
+def draw_boxes(image_bgr: NDArray[np.uint8], detections: Sequence[Detection]) -> NDArray[np.uint8]:
+    """Return a copy of the picture with each detection's box, class and score."""
+    out = image_bgr.copy()
+    for one in detections:
+        x0, y0, x1, y1 = (round(v) for v in one.box_px)
+        colour = BOX_COLOURS_BGR[one.object_class]
+        cv2.rectangle(out, (x0, y0), (x1, y1), colour, 2)
+        text = f"{one.object_class.name.lower()} {one.score:.2f}"
+        cv2.putText(out, text, (x0, max(12, y0 - 5)), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+    return out
+
+
+def _plots_section(data: RunData) -> str:
+    plots = []
+    if data.truth:
+        plots.append(_error_plot(data))
+    times = [data.seconds(r.t_now_ns) for r in data.results]
+    ball = [
+        (t, math.hypot(*r.world.ball.ball_in_robot_m) if r.world.ball.valid else math.nan)
+        for t, r in zip(times, data.results, strict=True)
+    ]
+    distance = [Series(name="believed", points=ball, colour=PALETTE[1])]
+    if data.truth:
+        true = [(t, math.hypot(b[0] - p.x_m, b[1] - p.y_m)) for t, p, b in data.truth if b is not None]
+        distance.insert(0, Series(name="true", points=true, colour=PALETTE[0]))
+    plots.append(line_plot("Robot centre to ball", "m", distance, data.t_end_s))
+    for title, unit, pick in (
+        ("Speed", "m/s", Twist2.speed_m_s),
+        ("Turn rate", "rad/s", operator.attrgetter("omega_rad_s")),
+    ):
+        measured = [(t, pick(r.world.robot.twist_in_robot)) for t, r in zip(times, data.results, strict=True)]
+        sent = [(t, pick(r.command.twist_in_robot)) for t, r in zip(times, data.results, strict=True)]
+        pair = [Series(name="measured", points=measured, colour=PALETTE[0])]
+        pair.append(Series(name="sent", points=sent, colour=PALETTE[1]))
+        plots.append(line_plot(title, unit, pair, data.t_end_s))
+    return "<h2>Figures</h2>" + "".join(f"<p>{p}</p>" for p in plots)
+
+
+def _error_plot(data: RunData) -> str:
+    to_field = _field_from_world(data)
+    truth_times = [t for t, _, _ in data.truth]
+    errors = []
+    for result in data.results:
+        t_s = data.seconds(result.t_now_ns)
+        index = bisect.bisect_left(truth_times, t_s)
+        if index < len(truth_times) and abs(truth_times[index] - t_s) < 0.006:
+            estimate = to_field @ result.world.robot.world_from_robot
+            errors.append((t_s, 100.0 * estimate.distance_to(data.truth[index][1])))
+    series = [Series(name="from the start pose", points=errors, colour=PALETTE[4])]
+    return line_plot("Position error of the estimate", "cm", series, data.t_end_s)
+
+
+def _facts_section(recording: Recording, data: RunData) -> str:
+    header = recording.header
+    link = next((r.link for r in reversed(data.results) if r.link is not None), None)
+    facts: dict[str, Any] = {
+        "recording": recording.path.name,
+        "detector": header.model,
+        "hashes": header.hashes,
+        "versions": header.versions,
+        "kept": recording.end_counts(),
+        "frames analysed": len(data.detections),
+    }
+    if link is not None:
+        facts["link"] = {
+            "state": link.state,
+            "frames received": link.rx_ok,
+            "errors": link.crc_errors + link.cobs_errors + link.length_errors,
+            "frames sent": link.tx_frames,
+        }
+    rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(_fact_text(v))}</td></tr>" for k, v in facts.items())
+    config = html.escape(json.dumps(header.robot, indent=1))
+    return (
+        f"<h2>This run</h2><table>{rows}</table>"
+        f"<details><summary>effective configuration</summary><pre>{config}</pre></details>"
+    )
+
+
+def _fact_text(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
