@@ -68,31 +68,37 @@ class CameraMounting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContactRule:
-    """Where in its box an object touches the floor: the height above the box's bottom as a share of the box's height.
+    """Which point of a box is placed on the field, and how: shares of the box's height, counted up from its bottom.
 
-    A ball's contact is hidden below it, a robot's box ends at its far wheels' shadow: none is exactly the bottom.
-    `ball_bias_px` is added to the row of a ball's contact point (box edges are not exactly where the ball ends).
+    A ball is placed by the point `ball` up its box, on the plane as far up the ball (0.5: centre on centre). Boxes
+    come larger than small balls, so the floor point itself is never seen well. `ball_bow_px` is the detector's habit
+    to place rows higher or lower away from the picture's middle column: it is added to the row, times the squared
+    column tangent ((u - cx) / fx). A robot stands `robot_depth_m` behind the foot of its front; a goal's mouth is
+    placed by its box's foot.
     """
 
-    ball: float = 0.15
-    robot: float = 0.10
-    goal: float = 0.12
-    ball_bias_px: float = 0.0
+    ball: float = 0.5
+    robot: float = 0.0
+    goal: float = 0.05
+    ball_bow_px: float = 0.0
+    robot_depth_m: float = 0.089
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CameraNoise:
-    """One sigma of what disturbs a single frame: pixels, the body's shaking, and what calibration left unknown.
+    """One sigma of what disturbs a single frame: pixels, the mounting's shaking, and what calibration left unknown.
 
-    `pixel` is the noise of a contact point in each image direction; `box_share` adds a share of the box's height to
-    it, since big boxes are placed less exactly. Angles move all rays together, so their error grows with range.
+    `column_px` and `row_px` are the noise of a box point; `box_share` adds a share of the box's size to it, since
+    big boxes are placed less exactly. Angles move all rays together, so their error grows with range squared.
+    `position_m` is a floor that no range goes below.
     """
 
-    pixel_px: float = 1.0
+    column_px: float = 1.0
+    row_px: float = 1.0
     box_share: float = 0.02
-    pitch_rad: float = 0.003
-    roll_rad: float = 0.003
-    yaw_rad: float = 0.003
+    pitch_rad: float = 0.001
+    roll_rad: float = 0.001
+    yaw_rad: float = 0.001
     height_m: float = 0.001
     position_m: float = 0.003
 
@@ -118,6 +124,10 @@ class CameraModel:
         m = self.mounting
         turn = _yaw_pitch_roll(m.yaw_rad, m.pitch_rad, m.roll_rad)
         return _multiply(turn, (0.0, 0.0, 1.0, -1.0, 0.0, 0.0, 0.0, -1.0, 0.0))
+
+    @cached_property
+    def _sigma_px(self) -> Vec2:
+        return (self.noise.column_px, self.noise.row_px)
 
     @cached_property
     def _valid_radius(self) -> float:
@@ -173,10 +183,10 @@ class CameraModel:
             pixels_px: (N, 2).
             tilt_rad: (pitch, roll) of the body.
             plane_z_m: height of the plane.
-            sigma_px: noise of the pixels, (N, 2) or (2,) or a number; the camera's own `noise.pixel_px` by default.
+            sigma_px: noise of the pixels, (N, 2) or (2,) or a number; the camera's own by default.
         """
         pixels = _pairs(pixels_px)
-        sigma = np.broadcast_to(np.asarray(self.noise.pixel_px if sigma_px is None else sigma_px, float), pixels.shape)
+        sigma = np.broadcast_to(np.asarray(self._sigma_px if sigma_px is None else sigma_px, float), pixels.shape)
         x, y = self._ideal(pixels[:, 0], pixels[:, 1])
         rows, centre = self._pose(tilt_rad)
         drop = np.where(_turn(rows, x, y)[2] < -_MIN_DROP, 1.0, np.nan)
@@ -199,7 +209,7 @@ class CameraModel:
             return None
         height = centre[2] - plane_z_m
         reach = -height / dz
-        su, sv = sigma_px or (self.noise.pixel_px, self.noise.pixel_px)
+        su, sv = sigma_px or self._sigma_px
         xx, xy, yy = self._covariance(x, y, rows, height, su, sv)
         return GroundPoint((centre[0] + reach * dx, centre[1] + reach * dy), ((xx, xy), (xy, yy)))
 
