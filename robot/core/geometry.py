@@ -114,3 +114,17 @@ def exponential_map(twist: Twist2, dt_s: float) -> Pose2:
         sinc, cosc = math.sin(angle) / angle, (1.0 - math.cos(angle)) / angle
     dx, dy = twist.vx_m_s * dt_s, twist.vy_m_s * dt_s
     return Pose2(sinc * dx - cosc * dy, cosc * dx + sinc * dy, wrap_angle(angle))
+
+
+def logarithm_map(start_from_end: Pose2, dt_s: float) -> Twist2:
+    """Return the constant body twist that leads to `start_from_end` in `dt_s` seconds: inverse of `exponential_map`.
+
+    Args:
+        start_from_end: the end pose seen from the start pose; a turn of exactly pi is taken counter-clockwise.
+        dt_s: positive.
+    """
+    angle = start_from_end.theta_rad
+    half = 0.5 * angle
+    cot = 1.0 - half * half / 3.0 if abs(half) < 1e-5 else half / math.tan(half)
+    x, y = start_from_end.x_m, start_from_end.y_m
+    return Twist2((cot * x + half * y) / dt_s, (cot * y - half * x) / dt_s, angle / dt_s)

@@ -1,0 +1,207 @@
+"""What can be set in estimation: noise, gates, track lives. Defaults suit the simulated robot and Division B."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from robot.core.messages import Vec2
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MotionConfig:
+    """Odometry constants and noise of the robot's own motion.
+
+    The constants turn what wheels and gyro report into true motion: `true = scale * (reported - bias)`. They are
+    fitted from logs by `blackout fit-motion`. Noise that grows with the path (`..._per_sqrt_m`, `..._per_sqrt_rad`)
+    stands for slip and uneven floor: its variance is the square times the path; the `scale_sigma` values are what is
+    left of the systematic errors after the fit.
+    """
+
+    scale_x: float = 1.0
+    scale_y: float = 1.0
+    scale_theta: float = 1.0
+    heading_drift_rad_s: float = 0.0
+    heading_drift_rad_m: float = 0.0
+
+    translation_m_per_sqrt_m: float = 0.01
+    rotation_rad_per_sqrt_rad: float = 0.005
+    rotation_rad_per_sqrt_m: float = 0.005
+    scale_sigma: float = 0.01
+    turn_scale_sigma: float = 0.005
+
+    gyro_noise_rad_s_per_rthz: float = 0.003
+    gyro_bias_sigma_rad_s: float = 0.03
+    gyro_bias_walk_rad_s_per_rts: float = 0.0005
+    accel_noise_m_s2_per_rthz: float = 0.15
+    accel_missing_m_s2_per_rthz: float = 0.6
+    wheel_noise_m_s: float = 0.02
+    wheel_noise_ratio: float = 0.02
+    wheel_omega_noise_rad_s: float = 0.03
+    slip_threshold_m_s: float = 0.05
+    """Disagreement of the four wheels above which they are trusted less (their noise grows with its square)."""
+
+    max_gyro_rad_s: float = 40.0
+    max_accel_m_s2: float = 60.0
+    max_wheel_m_s: float = 8.0
+    max_gap_s: float = 0.25
+    """A longer silence of telemetry is bridged by a stop with a large velocity uncertainty, not by extrapolation."""
+
+    def __post_init__(self) -> None:
+        _require(self.scale_x > 0 and self.scale_y > 0 and self.scale_theta > 0, "odometry scales must be positive")
+        _require(0 < self.max_gap_s <= 2.0, "max_gap_s must be in (0, 2]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VisionConfig:
+    """How camera measurements enter the pose: delay, noise, gates, and when to call the pose lost.
+
+    `delay_s` is subtracted from the batch's capture time: zero for a driver that stamps the exposure; what
+    `blackout fit-motion` finds for a log that stamps the arrival. Post noise is per box edge.
+    """
+
+    delay_s: float = 0.0
+    future_tolerance_s: float = 0.05
+    post_sigma_px: float = 5.0
+    post_sigma_ratio: float = 0.03
+    foot_sigma_px: float = 8.0
+    common_bearing_sigma_rad: float = 0.005
+    edge_margin_px: float = 4.0
+    min_goal_score: float = 0.4
+    min_goal_width_px: float = 12.0
+    gate_probability: float = 0.99
+    timing_sigma_s: float = 0.008
+    """Jitter of capture times; a turning robot turns it into a bearing error."""
+
+    lost_after_rejections: int = 12
+    lost_sigma_m: float = 1.2
+    lost_sigma_theta_rad: float = math.radians(40.0)
+
+    def __post_init__(self) -> None:
+        _require(0.5 < self.gate_probability < 1.0, "gate_probability must be in (0.5, 1)")
+        _require(-0.5 < self.delay_s < 0.5, "delay_s must be below half a second")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrackConfig:
+    """Birth, life and motion of one kind of track.
+
+    Existence is kept as log-odds: a sighting adds `hit_gain` times its score, a frame that should have shown the
+    object and did not adds log(1 - p_detect); p_detect is `p_detect_near` up to `near_m` and falls linearly to
+    `p_detect_far` at `far_m`.
+    """
+
+    deceleration_m_s2: float = 0.0
+    velocity_noise_m_s_per_rts: float = 0.0
+    birth_velocity_sigma_m_s: float = 0.0
+    position_noise_m_per_rts: float = 0.0
+    gate_probability: float = 0.999
+    extra_sigma_m: float = 0.005
+    extra_bearing_sigma_rad: float = 0.005
+    timing_sigma_s: float = 0.004
+
+    hit_gain: float = 2.5
+    birth_log_odds: float = -1.5
+    confirm_log_odds: float = 1.5
+    confirm_sightings: int = 2
+    max_log_odds: float = 5.0
+    death_log_odds: float = -3.0
+    p_detect_near: float = 0.85
+    p_detect_far: float = 0.2
+    near_m: float = 2.0
+    far_m: float = 5.0
+    unseen_log_odds_per_s: float = 0.3
+    tentative_life_s: float = 0.4
+    unseen_life_s: float = 8.0
+    max_sigma_m: float = 1.5
+    max_tracks: int = 6
+
+    def __post_init__(self) -> None:
+        _require(0.5 < self.gate_probability < 1.0, "gate_probability must be in (0.5, 1)")
+        _require(0.0 <= self.p_detect_far <= self.p_detect_near < 1.0, "0 <= p_detect_far <= p_detect_near < 1")
+        _require(self.near_m < self.far_m, "near_m must be below far_m")
+        _require(self.max_tracks >= 1, "max_tracks must be at least 1")
+
+
+BALL_TRACK = TrackConfig(
+    deceleration_m_s2=0.35,
+    velocity_noise_m_s_per_rts=0.12,
+    birth_velocity_sigma_m_s=0.6,
+    confirm_sightings=2,
+    unseen_life_s=10.0,
+    max_tracks=5,
+)
+ROBOT_TRACK = TrackConfig(
+    deceleration_m_s2=1.0,
+    velocity_noise_m_s_per_rts=1.0,
+    birth_velocity_sigma_m_s=0.5,
+    extra_sigma_m=0.03,
+    confirm_sightings=3,
+    unseen_life_s=4.0,
+    max_tracks=12,
+)
+GOAL_TRACK = TrackConfig(
+    position_noise_m_per_rts=0.01,
+    extra_sigma_m=0.05,
+    confirm_sightings=3,
+    unseen_life_s=60.0,
+    near_m=4.0,
+    far_m=9.0,
+    max_tracks=3,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BeamConfig:
+    """How the break-beam speaks for the ball: debounce, its accuracy, and when the camera overrules it."""
+
+    debounce_samples: int = 3
+    sigma_x_m: float = 0.006
+    sigma_y_m: float = 0.015
+    release_velocity_sigma_m_s: float = 0.5
+    overruled_after_sightings: int = 6
+    absent_log_odds_per_s: float = 2.0
+    """Existence lost per second while the ball should lie in the mouth and the beam sees nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FootprintConfig:
+    """Where on the floor the camera can see an object, for robots without a camera model: a wedge ahead."""
+
+    min_range_m: float = 0.40
+    max_range_m: float = 6.0
+    half_angle_rad: float = math.radians(24.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EstimationConfig:
+    """Everything that `perception.estimation.estimator.Estimator` can be told."""
+
+    motion: MotionConfig = MotionConfig()
+    vision: VisionConfig = VisionConfig()
+    ball: TrackConfig = BALL_TRACK
+    robots: TrackConfig = ROBOT_TRACK
+    goals: TrackConfig = GOAL_TRACK
+    beam: BeamConfig = BeamConfig()
+    footprint: FootprintConfig = FootprintConfig()
+    history_s: float = 0.6
+    telemetry_max_age_s: float = 0.1
+    vision_max_age_s: float = 0.5
+    ego_noise_m_per_sqrt_m: float = 0.02
+    ego_noise_rad_per_sqrt_rad: float = 0.01
+    """Error of the robot's own motion that a track inherits while it is not seen."""
+
+    off_field_margin_m: float = 0.4
+    off_carpet_margin: Vec2 = (0.4, 0.25)
+    """A new object further than free range * (1 + second) + first, metres, lies off the carpet: no track is born."""
+
+    bad_input_limit: float = 10.0
+    bad_input_decay_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        _require(0.05 <= self.history_s <= 5.0, "history_s must be in [0.05, 5]")

@@ -1,0 +1,263 @@
+"""The estimator: telemetry and observations in, one world model out. Pure and deterministic; time comes with messages.
+
+Three layers: the robot's own pose and dead reckoning (`dead_reckoning`), landmarks that tie the pose to the field
+(`goals`, `localisation`), and tracks that live in the odometry frame (`tracker`, `ball`). They meet here.
+"""
+
+from __future__ import annotations
+
+import math
+
+from perception.camera.model import CameraModel
+from perception.estimation import show
+from perception.estimation.ball import BallTracker
+from perception.estimation.config import EstimationConfig
+from perception.estimation.dead_reckoning import RobotBelief, RobotEstimator
+from perception.estimation.goals import GoalModel
+from perception.estimation.inputs import InputLedger
+from perception.estimation.localisation import LocalisationMonitor
+from perception.estimation.sighting import HEIGHT_M, SightingMaker, check_observation
+from perception.estimation.tracker import EgoPath, Tracker
+from robot.core.body import RobotBody
+from robot.core.clock import NS_PER_S
+from robot.core.field import FieldGeometry
+from robot.core.geometry import FloatArray, Pose2, Twist2
+from robot.core.messages import (
+    DetectionBatch,
+    FieldObservation,
+    Localisation,
+    ObjectClass,
+    TelemetryFrame,
+    Vec2,
+    Verdict,
+    WorldModel,
+)
+
+
+class Estimator:
+    """Keeps the robot's pose, the ball, robots and goals; one instance per robot.
+
+    Args:
+        config: noise, gates, lives.
+        body: wheels and mouth.
+        field: the map: goals for the pose, walls for what cannot be on the field.
+        camera: for goal posts and for what ought to be visible. Without it goals do not correct the pose, and
+            visibility comes from `config.footprint`.
+    """
+
+    def __init__(
+        self, config: EstimationConfig, body: RobotBody, field: FieldGeometry, camera: CameraModel | None = None
+    ) -> None:
+        self.config = config
+        self._robot = RobotEstimator(config, body)
+        self._monitor = LocalisationMonitor(config.vision)
+        self._goal_model = GoalModel(config.vision, field, camera) if camera is not None else None
+        self._maker = SightingMaker(config, field, camera)
+        self._ball = BallTracker(config.ball, config.beam, body)
+        self._trackers: dict[ObjectClass, Tracker] = {
+            ObjectClass.BALL: self._ball,
+            ObjectClass.ROBOT: Tracker(config.robots),
+            ObjectClass.GOAL: Tracker(config.goals),
+        }
+        self.telemetry_ledger = InputLedger(config.bad_input_limit, config.bad_input_decay_s)
+        self.vision_ledger = InputLedger(config.bad_input_limit, config.bad_input_decay_s)
+        self._telemetry: TelemetryFrame | None = None
+        self._vision_ns: int | None = None
+        self._free_range: tuple[Vec2, ...] = ()
+        self._free_range_ns = 0
+        self._seq = 0
+
+    # --- inputs -------------------------------------------------------------------------------------------------
+
+    def on_telemetry(self, frame: TelemetryFrame) -> Verdict:
+        """Advance pose and held ball by one telemetry frame.
+
+        Returns:
+            OK; STALE (not newer than the last one) or FUTURE (stamped after its own arrival): the frame is not used;
+            INVALID or OUT_OF_RANGE: a sensor in it is not used, the others are.
+        """
+        verdict = self._robot.on_telemetry(frame)
+        if self._robot.clock_shift_ns:
+            for tracker in self._trackers.values():
+                tracker.shift_time(self._robot.clock_shift_ns)
+            self._vision_ns = None
+        if frame.valid and verdict not in (Verdict.STALE, Verdict.FUTURE):
+            trail = self._robot.trail
+            self._ball.on_beam(frame.t_capture_ns, frame.break_beam, trail.pose, trail.twist, self._path())
+            self._telemetry = frame
+            self._monitor.covariance(self._robot.ego.P)
+        return self.telemetry_ledger.note(verdict, frame.t_receive_ns)
+
+    def on_odometry(self, delta: Pose2, dt_s: float, t_ns: int) -> Verdict:
+        """Advance by an odometry increment instead of raw telemetry: logs, robots with odometry on board.
+
+        Args:
+            delta: the motion since the last call, as the odometry reported it (`before_from_after`).
+            dt_s: the time that it took; positive.
+            t_ns: now. The first call only starts the clock, at `t_ns`.
+
+        Returns:
+            OK; INVALID (not a number), STALE (time did not advance), OUT_OF_RANGE (faster than the robot can be).
+        """
+        verdict = self._robot.on_odometry(delta, dt_s, t_ns)
+        self._monitor.covariance(self._robot.ego.P)
+        return self.telemetry_ledger.note(verdict, t_ns)
+
+    def on_observations(self, batch: DetectionBatch, observations: tuple[FieldObservation, ...]) -> tuple[Verdict, ...]:
+        """Use one camera frame, however late, at its capture time.
+
+        Args:
+            batch: the frame; its `t_capture_ns` (less `vision.delay_s`) is the time of everything in it.
+            observations: its detections on the floor, robot frame at the capture time. May be empty: a frame that
+                shows nothing is evidence too.
+
+        Returns:
+            One verdict per observation: OK was used; OUTLIER failed a gate; STALE is older than the history or than
+            a frame already used; FUTURE is ahead of the telemetry; INVALID and OUT_OF_RANGE are no place at all.
+        """
+        t_ns = batch.t_capture_ns - int(self.config.vision.delay_s * NS_PER_S)
+        timing = self._vision_timing(batch, t_ns)
+        if timing is not Verdict.OK:
+            self.vision_ledger.note(timing, batch.t_receive_ns)
+            return tuple(timing for _ in observations)
+        # Newer than the newest telemetry by a little: the robot has hardly moved since.
+        t_ns = min(t_ns, self._robot.history.t_ns)
+        self._vision_ns = t_ns
+        if batch.free_range_m:
+            self._free_range, self._free_range_ns = batch.free_range_m, t_ns
+        verdicts = [check_observation(o) for o in observations]
+        if self._goal_model is not None and self._monitor.on_field:
+            self._fuse_goals(self._goal_model, t_ns, batch, observations, verdicts)
+        self._track(t_ns, batch, observations, verdicts)
+        for verdict in verdicts or [Verdict.OK]:
+            self.vision_ledger.note(verdict, batch.t_receive_ns)
+        return tuple(verdicts)
+
+    def seed(self, pose: Pose2, sigma_m: float, sigma_theta_rad: float, t_ns: int) -> None:
+        """Say where the robot was on the field at `t_ns`; tracks stay where they are relative to the robot.
+
+        Args:
+            pose: `field_from_robot`.
+            sigma_m: standard deviation along x and along y.
+            sigma_theta_rad: standard deviation of the heading.
+            t_ns: the moment it belongs to; motion since then (within the history) is added.
+
+        Raises:
+            ValueError: not finite, or a sigma that is not positive.
+        """
+        if not pose.is_finite() or not (0.0 < sigma_m < math.inf and 0.0 < sigma_theta_rad < math.inf):
+            raise ValueError(f"a seed must be finite with positive sigmas: {pose}, {sigma_m}, {sigma_theta_rad}")
+        self._robot.seed(pose, sigma_m, sigma_theta_rad, t_ns)
+        self._monitor.seeded()
+
+    # --- output -------------------------------------------------------------------------------------------------
+
+    def world_model(self, t_now_ns: int) -> WorldModel:
+        """Return everything believed, predicted to `t_now_ns`. No belief changes: call it as often as you like."""
+        seq, self._seq = self._seq, self._seq + 1
+        if not self._robot.started:
+            return show.nothing_yet(seq, t_now_ns)
+        belief = self._robot.look_ahead(t_now_ns)
+        age_s = (t_now_ns - self._robot.history.t_ns) / NS_PER_S
+        inputs_ok = age_s <= self.config.telemetry_max_age_s and self.telemetry_ledger.healthy(t_now_ns)
+        world_from_odom = belief.world_from_robot @ belief.odom_from_robot.inverse()
+        path = self._path()
+        return WorldModel(
+            seq=seq,
+            t_capture_ns=t_now_ns,
+            t_receive_ns=t_now_ns,
+            valid=True,
+            robot=show.robot(seq, t_now_ns, belief, self._monitor.state, inputs_ok, self._robot.reset_count),
+            ball=show.ball(seq, t_now_ns, self._ball, belief, world_from_odom, path),
+            objects=show.objects(self._trackers, t_now_ns, world_from_odom, path),
+            free_range_m=self._free_range,
+            free_range_age_ns=max(0, t_now_ns - self._free_range_ns) if self._free_range else 0,
+            telemetry=self._telemetry,
+        )
+
+    def belief(self, t_now_ns: int) -> RobotBelief:
+        """Return the robot's part alone, with the whole (8, 8) covariance: for evaluation and tests."""
+        return self._robot.look_ahead(t_now_ns)
+
+    @property
+    def localisation(self) -> Localisation:
+        """How far the pose can be believed."""
+        return self._monitor.state
+
+    @property
+    def slip_m_s(self) -> float:
+        """How much the four wheels disagreed in the last telemetry frame, m/s."""
+        return self._robot.slip_m_s
+
+    # --- parts --------------------------------------------------------------------------------------------------
+
+    def _vision_timing(self, batch: DetectionBatch, t_ns: int) -> Verdict:
+        if not batch.valid:
+            return Verdict.INVALID
+        if not self._robot.started or self._robot.trail.at(t_ns) is None:
+            return Verdict.STALE
+        if t_ns > self._robot.history.t_ns + int(self.config.vision.future_tolerance_s * NS_PER_S):
+            return Verdict.FUTURE
+        if self._vision_ns is not None and t_ns <= self._vision_ns:
+            return Verdict.STALE
+        return Verdict.OK
+
+    def _fuse_goals(
+        self,
+        model: GoalModel,
+        t_ns: int,
+        batch: DetectionBatch,
+        observations: tuple[FieldObservation, ...],
+        verdicts: list[Verdict],
+    ) -> None:
+        turn_rate = self._robot.trail.turn_rate_at(t_ns)
+        for i, observation in enumerate(observations):
+            if observation.object_class is not ObjectClass.GOAL or verdicts[i] is not Verdict.OK:
+                continue
+            x, p = self._robot.history.state_at(t_ns)
+            correction = model.correction(observation, x, p, turn_rate)
+            if correction is None:
+                continue
+            (outcome,) = self._robot.fuse(t_ns, (correction,))
+            accepted = outcome.verdict is Verdict.OK
+            verdicts[i] = outcome.verdict
+            if self._monitor.landmark(accepted):
+                cfg = self.config.vision
+                self._robot.open_up(0.5 * cfg.lost_sigma_m, 0.5 * cfg.lost_sigma_theta_rad)
+
+    def _track(
+        self,
+        t_ns: int,
+        batch: DetectionBatch,
+        observations: tuple[FieldObservation, ...],
+        verdicts: list[Verdict],
+    ) -> None:
+        trail, path = self._robot.trail, self._path()
+        odom_from_robot = trail.at(t_ns)
+        assert odom_from_robot is not None  # `_vision_timing` has asked
+        trusted = self._monitor.state in (Localisation.SEEDED, Localisation.TRACKING)
+        world_from_odom = self._robot.ego.pose() @ trail.pose.inverse() if trusted else None
+        twist = Twist2(trail.twist.vx_m_s, trail.twist.vy_m_s, trail.turn_rate_at(t_ns))
+        frame = self._maker.frame(batch, odom_from_robot, twist, world_from_odom)
+        for object_class, tracker in self._trackers.items():
+            rows = [
+                i for i, o in enumerate(observations) if o.object_class is object_class and verdicts[i] is Verdict.OK
+            ]
+            height_m = HEIGHT_M[object_class]
+
+            def visible(position_m: FloatArray, height_m: float = height_m) -> float | None:
+                return frame.range_if_visible(position_m, height_m)
+
+            sightings = [frame.sighting(observations[i], tracker.config) for i in rows]
+            for i, verdict in zip(rows, tracker.observe(t_ns, sightings, visible, path), strict=True):
+                verdicts[i] = verdict
+
+    def _path(self) -> EgoPath:
+        trail = self._robot.trail
+        return EgoPath(
+            trail.path_m,
+            trail.turn_rad,
+            (trail.pose.x_m, trail.pose.y_m),
+            self.config.ego_noise_m_per_sqrt_m,
+            self.config.ego_noise_rad_per_sqrt_rad,
+        )

@@ -1,0 +1,138 @@
+"""A goal's box into corrections of the pose: the bearings of its two posts and, weakly, the row of its foot.
+
+The width of the box is in the two bearings (their difference is the range), so it is not used again. An edge that is
+cut by the picture's border says nothing and is left out. A symmetric field has two goals: the one that fits the
+present belief better is meant; a box that fits neither is an outlier.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from scipy.stats import chi2
+
+from perception.camera.model import CameraModel
+from perception.estimation.config import VisionConfig
+from perception.estimation.ego import SIZE, THETA, Correction, X, Y
+from robot.core.field import FieldGeometry
+from robot.core.geometry import FloatArray, wrap_angle
+from robot.core.messages import FieldObservation, Vec2
+
+_PIXEL_CENTRE = 0.5
+"""Boxes count edges, the camera model counts pixel centres."""
+
+FIELD_MARGIN_M = 0.5
+
+
+class GoalModel:
+    """Makes corrections from goal boxes, for one camera and one field."""
+
+    def __init__(self, config: VisionConfig, field: FieldGeometry, camera: CameraModel) -> None:
+        self._config = config
+        self._camera = camera
+        m = camera.mounting
+        self._camera_m = (m.x_m, m.y_m)
+        self._height_m = m.height_m
+        self._gates = [math.inf] + [float(chi2.ppf(config.gate_probability, n)) for n in (1, 2, 3)]
+        posts = field.goal_posts_m()
+        x_min, x_max, _, _ = field.wall_bounds_m()
+        # Seen from the field the left post has the larger y at the +x goal, and the smaller y at the -x goal.
+        goals = [(posts[0], posts[1]), (posts[3], posts[2])]
+        self._goals = [g for g in goals if x_min - FIELD_MARGIN_M <= g[0][0] <= x_max + FIELD_MARGIN_M]
+
+    def correction(
+        self, observation: FieldObservation, x: FloatArray, p: FloatArray, turn_rate_rad_s: float
+    ) -> Correction | None:
+        """Return the correction that a goal box makes to the pose, or None when the box says nothing.
+
+        Args:
+            observation: class GOAL; only its box, score and flags are used.
+            x: the state at the capture time, (SIZE,): decides which goal is meant.
+            p: its covariance.
+            turn_rate_rad_s: how fast the robot turned then: jitter of the capture time becomes a bearing error.
+        """
+        cfg, k = self._config, self._camera.intrinsics
+        left, top, right, bottom = observation.box_px
+        if observation.score < cfg.min_goal_score or right - left < cfg.min_goal_width_px:
+            return None
+        m = cfg.edge_margin_px
+        use_left, use_right = left > m, right < k.width_px - m
+        use_foot = bottom < k.height_px - m
+        if not (use_left or use_right):
+            return None
+        z, sigma = self._measure(left, top, right, bottom)
+        rows = [i for i, use in enumerate((use_left, use_right, use_foot)) if use]
+        covariance = np.diag(np.square(sigma))
+        common = math.hypot(turn_rate_rad_s * cfg.timing_sigma_s, cfg.common_bearing_sigma_rad)
+        covariance[:2, :2] += common**2
+        covariance = covariance[np.ix_(rows, rows)]
+        best: tuple[float, Correction] | None = None
+        for posts in self._goals:
+            predict, jacobian = self._goal(posts, rows)
+            correction = Correction(z[rows], predict, jacobian, covariance, _difference, self._gates[len(rows)])
+            h = jacobian(x)
+            y = _difference(z[rows], predict(x))
+            distance2 = float(y @ np.linalg.solve(h @ p @ h.T + covariance, y))
+            if best is None or distance2 < best[0]:
+                best = (distance2, correction)
+        return best[1] if best is not None else None
+
+    def _measure(self, left: float, top: float, right: float, bottom: float) -> tuple[FloatArray, FloatArray]:
+        """Return azimuths of the left and right edge and depression of the foot (radians), with their sigmas."""
+        cfg, k = self._config, self._camera.intrinsics
+        # A camera that looks down sees vertical posts lean outwards at the top: the box's edge is where the post
+        # sticks out most, its top on the outside of the picture and its foot on the inside.
+        row_left = top if left < k.cx else bottom
+        row_right = top if right > k.cx else bottom
+        pixels = np.array([[left, row_left], [right, row_right], [0.5 * (left + right), bottom]]) - _PIXEL_CENTRE
+        rays = self._camera.rays_in_robot(pixels)
+        z = np.array(
+            [
+                math.atan2(rays[0, 1], rays[0, 0]),
+                math.atan2(rays[1, 1], rays[1, 0]),
+                math.atan2(-rays[2, 2], math.hypot(rays[2, 0], rays[2, 1])),
+            ]
+        )
+        edge = math.hypot(cfg.post_sigma_px, cfg.post_sigma_ratio * (right - left)) / k.fx
+        return z, np.array([edge, edge, cfg.foot_sigma_px / k.fy])
+
+    def _goal(
+        self, posts: tuple[Vec2, Vec2], rows: list[int]
+    ) -> tuple[Callable[[FloatArray], FloatArray], Callable[[FloatArray], FloatArray]]:
+        def predict(x: FloatArray) -> FloatArray:
+            return self._view(x, posts)[0][rows]
+
+        def jacobian(x: FloatArray) -> FloatArray:
+            return self._view(x, posts)[1][rows]
+
+        return predict, jacobian
+
+    def _view(self, x: FloatArray, posts: tuple[Vec2, Vec2]) -> tuple[FloatArray, FloatArray]:
+        """Return the three expected angles and their (3, SIZE) Jacobian, seen from the camera at state `x`."""
+        c, s = math.cos(x[THETA]), math.sin(x[THETA])
+        z, h = np.zeros(3), np.zeros((3, SIZE))
+        nearest = math.inf
+        for row, (px, py) in enumerate(posts):
+            ex, ey = px - float(x[X]), py - float(x[Y])
+            rx, ry = c * ex + s * ey, -s * ex + c * ey
+            dx, dy = rx - self._camera_m[0], ry - self._camera_m[1]
+            d2 = max(dx * dx + dy * dy, 1e-4)
+            z[row] = math.atan2(dy, dx)
+            # d(dx, dy)/d(x, y) = -R^T, d(dx, dy)/d theta = (ry, -rx).
+            gx, gy = -dy / d2, dx / d2
+            h[row, X], h[row, Y], h[row, THETA] = -(gx * c - gy * s), -(gx * s + gy * c), gx * ry - gy * rx
+            d = math.sqrt(d2)
+            if d < nearest:
+                nearest = d
+                z[2] = math.atan2(self._height_m, d)
+                slope = -self._height_m / (d2 + self._height_m**2)
+                ux, uy = dx / d, dy / d
+                h[2, X], h[2, Y] = -slope * (ux * c - uy * s), -slope * (ux * s + uy * c)
+                h[2, THETA] = slope * (ux * ry - uy * rx)
+        return z, h
+
+
+def _difference(a: FloatArray, b: FloatArray) -> FloatArray:
+    return np.array([wrap_angle(float(d)) for d in a - b])

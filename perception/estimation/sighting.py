@@ -1,0 +1,118 @@
+"""From observations in the robot frame to sightings in the odometry frame: sanity, honest covariance, masks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from perception.camera.model import CameraModel
+from perception.estimation.config import EstimationConfig, TrackConfig
+from perception.estimation.tracker import Sighting
+from perception.estimation.visibility import CameraVisibility, FootprintVisibility, Visibility
+from robot.core.field import BALL_RADIUS_M, FieldGeometry
+from robot.core.geometry import FloatArray, Pose2, Twist2, rotation
+from robot.core.messages import DetectionBatch, FieldObservation, ObjectClass, Vec2, Verdict
+
+MAX_RANGE_M = 15.0
+TRUNCATED_RANGE_RATIO = 0.3
+"""A box cut by the picture's edge keeps its bearing; its range is worth no more than this share of itself."""
+
+HEIGHT_M = {ObjectClass.BALL: 2.0 * BALL_RADIUS_M, ObjectClass.ROBOT: 0.14, ObjectClass.GOAL: 0.14}
+
+
+def check_observation(observation: FieldObservation) -> Verdict:
+    """Say whether an observation is a place on the floor at all: finite, in range, with a positive covariance."""
+    x, y = observation.position_in_robot_m
+    (a, b), (c, d) = observation.covariance_m2
+    if not observation.valid or not all(math.isfinite(v) for v in (x, y, a, b, c, d, observation.score)):
+        return Verdict.INVALID
+    if a <= 0.0 or d <= 0.0 or a * d - b * c <= 0.0 or not 0.0 <= observation.score <= 1.0:
+        return Verdict.INVALID
+    return Verdict.OK if math.hypot(x, y) <= MAX_RANGE_M else Verdict.OUT_OF_RANGE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SightingFrame:
+    """One camera frame's view: where the robot was, how it moved, and what it could see."""
+
+    config: EstimationConfig
+    odom_from_robot: Pose2
+    twist: Twist2
+    visibility: Visibility
+    free_range_m: tuple[Vec2, ...] = ()
+    world_from_odom: Pose2 | None = None
+    walls_m: tuple[float, float, float, float] | None = None
+
+    def sighting(self, observation: FieldObservation, track: TrackConfig) -> Sighting:
+        """Turn one observation into the odometry frame, with what timing and floor add to its covariance."""
+        x, y = observation.position_in_robot_m
+        range_m, bearing = math.hypot(x, y), math.atan2(y, x)
+        c, s = math.cos(bearing), math.sin(bearing)
+        radial, tangential = np.array([c, s]), np.array([-s, c])
+        timing = track.timing_sigma_s
+        sigma_t = range_m * math.hypot(track.extra_bearing_sigma_rad, self.twist.omega_rad_s * timing)
+        shared = track.extra_sigma_m**2 + (self.twist.speed_m_s() * timing) ** 2
+        covariance = np.array(observation.covariance_m2) + shared * np.eye(2)
+        covariance += sigma_t**2 * np.outer(tangential, tangential)
+        if observation.truncated:
+            covariance += (TRUNCATED_RANGE_RATIO * range_m) ** 2 * np.outer(radial, radial)
+        r = rotation(self.odom_from_robot.theta_rad)
+        position = self.odom_from_robot.transform((x, y))
+        return Sighting(
+            np.array(position),
+            r @ covariance @ r.T,
+            range_m,
+            observation.score,
+            birth=self._on_carpet(bearing, range_m) and self._on_field(position),
+        )
+
+    def range_if_visible(self, position_in_odom_m: FloatArray, height_m: float) -> float | None:
+        """See `Visibility`, for a place in the odometry frame."""
+        place = self.odom_from_robot.inverse().transform((float(position_in_odom_m[0]), float(position_in_odom_m[1])))
+        return self.visibility.range_if_visible(place, height_m)
+
+    def _on_carpet(self, bearing_rad: float, range_m: float) -> bool:
+        """False when the carpet ends well before that place."""
+        if not self.free_range_m:
+            return True
+        edge_bearing, edge_range = min(self.free_range_m, key=lambda edge: abs(edge[0] - bearing_rad))
+        if abs(edge_bearing - bearing_rad) > 0.1 or not math.isfinite(edge_range):
+            return True
+        fixed, share = self.config.off_carpet_margin
+        return range_m <= edge_range * (1.0 + share) + fixed
+
+    def _on_field(self, position_in_odom_m: Vec2) -> bool:
+        """False when a trusted pose puts the place well outside of the walls."""
+        if self.world_from_odom is None or self.walls_m is None:
+            return True
+        x, y = self.world_from_odom.transform(position_in_odom_m)
+        x_min, x_max, y_min, y_max = self.walls_m
+        m = self.config.off_field_margin_m
+        return x_min - m <= x <= x_max + m and y_min - m <= y <= y_max + m
+
+
+class SightingMaker:
+    """Holds what does not change between frames: configuration, walls, visibility."""
+
+    def __init__(self, config: EstimationConfig, field: FieldGeometry, camera: CameraModel | None) -> None:
+        self._config = config
+        self._walls_m = field.wall_bounds_m()
+        self._visibility: Visibility = (
+            CameraVisibility(camera) if camera is not None else FootprintVisibility(config.footprint)
+        )
+
+    def frame(
+        self, batch: DetectionBatch, odom_from_robot: Pose2, twist: Twist2, world_from_odom: Pose2 | None
+    ) -> SightingFrame:
+        """Return the view of one frame; `world_from_odom` None while the pose on the field is not trusted."""
+        return SightingFrame(
+            self._config,
+            odom_from_robot,
+            twist,
+            self._visibility,
+            batch.free_range_m,
+            world_from_odom,
+            self._walls_m if world_from_odom is not None else None,
+        )
