@@ -1,0 +1,186 @@
+"""Every number of the control room, with its unit in its name. Defaults are those of the simulated robot."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+
+
+def _require_positive(owner: object, *but: str) -> None:
+    """Refuse non-finite and non-positive floats of a dataclass; fields named in `but` may be zero."""
+    for item in dataclasses.fields(owner):  # type: ignore[arg-type]
+        value = getattr(owner, item.name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        if not math.isfinite(value) or value < 0.0 or (value == 0.0 and item.name not in but):
+            raise ValueError(f"{item.name} should be {'>= 0' if item.name in but else '> 0'}, is {value}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MotionLimits:
+    """What no command may exceed, whatever a skill asks for.
+
+    `response_s` is the time between deciding a speed and the body having it (link, wheel loop, motor): profiles
+    brake that much earlier. `creep_speed_m_s` is always allowed towards a wall, so that a ball there can be taken.
+    While the ball is carried, speed falls linearly with turn rate, to `carry_turning_share` of it at full rate.
+    """
+
+    max_speed_m_s: float = 2.5
+    max_omega_rad_s: float = 8.0
+    max_accel_m_s2: float = 3.0
+    max_brake_m_s2: float = 3.5
+    max_jerk_m_s3: float = 60.0
+    max_angular_accel_rad_s2: float = 30.0
+    max_angular_jerk_rad_s3: float = 900.0
+    max_wheel_speed_rad_s: float = 130.0
+    response_s: float = 0.08
+    profile_share: float = 0.8
+    carry_speed_m_s: float = 1.0
+    carry_omega_rad_s: float = 3.0
+    carry_accel_m_s2: float = 1.5
+    carry_turning_share: float = 0.3
+    wall_margin_m: float = 0.15
+    creep_speed_m_s: float = 0.4
+    free_range_max_age_s: float = 0.5
+    nominal_tick_s: float = 0.01
+    max_tick_s: float = 0.05
+    valid_for_ms: int = 100
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _require_positive(self, "wall_margin_m")
+        if self.profile_share > 1.0 or self.carry_turning_share > 1.0:
+            raise ValueError("profile_share and carry_turning_share are shares of 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchConfig:
+    """Looking for the ball: spin, then drive to where most unseen carpet can be seen, and spin again.
+
+    `spin_rates_rad_s` are the rates of the first, second, ... pass over the field (the last one repeats): at
+    2.4 rad/s a ball stays in a 53 degree picture for 11 frames of 30 Hz, and 4 ms of exposure smear it by 6 px.
+    `detection_range_m` is how far a ball is surely detected; `half_view_rad` the half angle that is trusted.
+    """
+
+    spin_rates_rad_s: tuple[float, ...] = (2.4, 1.8)
+    spin_accel_rad_s2: float = 12.0
+    half_view_rad: float = 0.40
+    detection_range_m: float = 3.0
+    confirm_sightings: int = 3
+    confirm_age_s: float = 0.35
+    candidate_lost_s: float = 0.6
+    ignore_s: float = 4.0
+    ignore_radius_m: float = 0.35
+    travel_speed_m_s: float = 2.0
+    travel_accel_m_s2: float = 2.5
+    travel_arrive_m: float = 0.25
+    wall_distance_m: float = 0.6
+    hop_min_m: float = 0.8
+    hop_max_m: float = 3.5
+    hint_look_s: float = 0.6
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _require_positive(self)
+        if not self.spin_rates_rad_s or min(self.spin_rates_rad_s) <= 0.0:
+            raise ValueError("spin_rates_rad_s needs at least one rate > 0")
+        if self.hop_max_m < self.hop_min_m:
+            raise ValueError("hop_max_m is below hop_min_m")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApproachConfig:
+    """Driving to the place from which the ball is docked. Distances are from the robot's centre to the ball's."""
+
+    speed_m_s: float = 2.0
+    accel_m_s2: float = 2.5
+    pre_dock_m: float = 0.45
+    lateral_tolerance_m: float = 0.02
+    heading_tolerance_rad: float = 0.10
+    turn_first_rad: float = 0.5
+    lost_s: float = 1.0
+    blind_m: float = 0.40
+    look_s: float = 0.5
+    timeout_s: float = 15.0
+    moving_ball_m_s: float = 0.15
+    ball_decel_m_s2: float = 0.35
+    wall_clearance_m: float = 0.02
+    wall_reach_m: float = 0.6
+    retry_offset_rad: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _require_positive(self, "retry_offset_rad", "wall_clearance_m")
+        if self.pre_dock_m <= self.blind_m:
+            raise ValueError(f"pre_dock_m should lie outside blind_m, {self.pre_dock_m} <= {self.blind_m}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DockConfig:
+    """The last straight: dribbler on, slowly onto the ball, the last part blind."""
+
+    speed_m_s: float = 0.45
+    contact_speed_m_s: float = 0.28
+    slow_zone_m: float = 0.10
+    wall_zone_m: float = 0.25
+    accel_m_s2: float = 2.0
+    dribbler_rad_s: float = 300.0
+    lateral_gain_per_s: float = 3.0
+    max_lateral_m_s: float = 0.20
+    overshoot_m: float = 0.07
+    seat_s: float = 0.12
+    seat_speed_m_s: float = 0.15
+    escaped_m: float = 0.20
+    timeout_s: float = 4.0
+    retry_speed_share: float = 0.85
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _require_positive(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HoldConfig:
+    """Standing still with the ball; and what to do when the break-beam loses it."""
+
+    brake_m_s2: float = 1.0
+    lost_s: float = 0.25
+    regrip_speed_m_s: float = 0.25
+    regrip_m: float = 0.09
+    regrip_s: float = 0.6
+    back_off_m: float = 0.35
+    back_off_speed_m_s: float = 0.8
+    look_s: float = 0.6
+    first_move_m: float = 0.08
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _require_positive(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlayConfig:
+    """What concerns all plays: how slow is DEGRADED, when a break-beam is believed, when a place is given up."""
+
+    degraded_speed_share: float = 0.5
+    beam_trust_s: float = 0.06
+    beam_trust_range_m: float = 0.35
+    misses_until_ignored: int = 4
+    ignore_after_misses_s: float = 8.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _require_positive(self, "beam_trust_s")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlConfig:
+    """All of the control room: one table in the robot's TOML file."""
+
+    motion: MotionLimits = field(default_factory=MotionLimits)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    approach: ApproachConfig = field(default_factory=ApproachConfig)
+    dock: DockConfig = field(default_factory=DockConfig)
+    hold: HoldConfig = field(default_factory=HoldConfig)
+    play: PlayConfig = field(default_factory=PlayConfig)

@@ -1,0 +1,167 @@
+"""What the robot has seen of the field so far, as a grid in the world frame: carpet, its end, and where was looked."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from control.config import SearchConfig
+from robot.core.clock import NS_PER_S
+from robot.core.geometry import FloatArray, Pose2
+from robot.core.messages import WorldModel
+
+Vec2 = tuple[float, float]
+BoolArray = NDArray[np.bool_]
+
+CELL_M = 0.2
+_HALF_SIDE_M = 12.0
+_CELLS = int(2 * _HALF_SIDE_M / CELL_M)
+_POSE_HISTORY_S = 0.6
+_UPDATE_PERIOD_S = 0.045
+_EDGE_TRUST_M = 6.0
+"""Beyond this one pixel of the carpet's edge is more than half a metre of ground: no edge is believed out there."""
+_BEHIND_EDGE_M = 0.6
+_EVIDENCE_MAX = 6
+_NEAR_WALL_M = 2.2
+_WALL_GRID_M = 0.04
+_WALL_POINTS_MAX = 4000
+_OWN_RADIUS_M = 0.45
+
+
+class FieldMemory:
+    """Evidence of carpet (> 0) and of its end (< 0) per cell, and which cells a ball would have been seen in.
+
+    The idea is that of exploration by next-best view (Gonzalez-Banos and Latombe 2002): remember what was seen, go
+    where most of the rest can be seen. World frame = the estimator's, so odometry drift smears it slowly; that is
+    enough for a trial of a minute.
+
+    Args:
+        config: view angle and detection range.
+    """
+
+    def __init__(self, config: SearchConfig) -> None:
+        self._config = config
+        self._poses: deque[tuple[int, Pose2]] = deque()
+        self._walls: dict[tuple[int, int], int] = {}
+        self._last_capture_ns: int | None = None
+        self._origin: Vec2 | None = None
+        self.has_edges = False
+        self.carpet: NDArray[np.int8] = np.zeros((_CELLS, _CELLS), dtype=np.int8)
+        self.looked: BoolArray = np.zeros((_CELLS, _CELLS), dtype=np.bool_)
+
+    def update(self, world: WorldModel, t_now_ns: int) -> None:
+        """Take in one world model; a picture's free range is placed with the pose of its capture time."""
+        pose = world.robot.world_from_robot
+        if not world.robot.valid or not pose.is_finite():
+            return
+        if self._origin is None:
+            self._origin = (pose.x_m, pose.y_m)
+        self._poses.append((t_now_ns, pose))
+        while self._poses and self._poses[0][0] < t_now_ns - int(_POSE_HISTORY_S * NS_PER_S):
+            self._poses.popleft()
+        capture_ns = t_now_ns - world.free_range_age_ns
+        due_ns = (self._last_capture_ns or 0) + int(_UPDATE_PERIOD_S * NS_PER_S)
+        if self._last_capture_ns is not None and capture_ns < due_ns:
+            return
+        ranges = sorted((b, r) for b, r in world.free_range_m if math.isfinite(b) and math.isfinite(r) and r > 0.0)
+        then = self._pose_at(capture_ns)
+        if len(ranges) < 2 or then is None:
+            if not world.free_range_m:  # vision gives no carpet's edge: only "looked at" can be kept
+                self._last_capture_ns = t_now_ns
+                half = self._config.half_view_rad
+                self._see(pose, np.array([-half, half]), np.full(2, self._config.detection_range_m), edges=False)
+            return
+        self._last_capture_ns = capture_ns
+        self.has_edges = True
+        table = np.array(ranges, dtype=np.float64)
+        self._see(then, table[:, 0], table[:, 1], edges=True)
+        self._remember_walls(then, table)
+
+    def forget_looks(self) -> None:
+        """Start a new pass over the field: the carpet stays known, looking starts again."""
+        self.looked[:] = False
+
+    def wall_points(self, near_world_m: Vec2, reach_m: float) -> FloatArray:
+        """Return the (N, 2) points of the carpet's edge that were seen from close by, within reach of a point."""
+        x, y = near_world_m
+        steps = int(reach_m / _WALL_GRID_M) + 1
+        col, row = round(x / _WALL_GRID_M), round(y / _WALL_GRID_M)
+        found = [
+            (c * _WALL_GRID_M, r * _WALL_GRID_M)
+            for (c, r), hits in self._walls.items()
+            if hits >= 2 and abs(c - col) <= steps and abs(r - row) <= steps
+        ]
+        return np.array(found, dtype=np.float64).reshape(-1, 2)
+
+    def state_at(self, points_world_m: FloatArray) -> tuple[NDArray[np.int8], BoolArray]:
+        """Return carpet evidence and looked-at flags at (N, 2) points; outside of the grid: edge, looked at."""
+        index = self._index(points_world_m)
+        inside: BoolArray = np.logical_and.reduce((index >= 0) & (index < _CELLS), axis=1)
+        safe = np.where(inside[:, None], index, 0)
+        carpet = np.where(inside, self.carpet[safe[:, 0], safe[:, 1]], -1).astype(np.int8)
+        looked = ~inside | self.looked[safe[:, 0], safe[:, 1]]
+        return carpet, looked
+
+    def unseen_area_m2(self, around_world_m: Vec2, radius_m: float) -> float:
+        """Return the carpet within a radius that was not looked at (unknown ground too, while no edge is known)."""
+        rows, cols, x, y = self._window(around_world_m, radius_m)
+        near = (x - around_world_m[0]) ** 2 + (y - around_world_m[1]) ** 2 <= radius_m**2
+        carpet = self.carpet[rows, cols]
+        ground = carpet > 0 if self.has_edges else carpet >= 0
+        return float(np.count_nonzero(near & ground & ~self.looked[rows, cols])) * CELL_M**2
+
+    def _index(self, points: FloatArray) -> NDArray[np.int64]:
+        x0, y0 = self._origin or (0.0, 0.0)
+        shifted = (np.asarray(points, dtype=np.float64) - (x0, y0) + _HALF_SIDE_M) / CELL_M
+        return np.floor(shifted).astype(np.int64)
+
+    def _window(self, centre: Vec2, radius_m: float) -> tuple[slice, slice, FloatArray, FloatArray]:
+        """Return the slices of the grid around a point and the cells' centres in world coordinates."""
+        low, high = self._index(np.array([[c - radius_m for c in centre], [c + radius_m for c in centre]]))
+        first, last = np.clip(low, 0, _CELLS), np.clip(high + 1, 0, _CELLS)
+        x0, y0 = self._origin or (0.0, 0.0)
+        x = x0 - _HALF_SIDE_M + (np.arange(first[0], last[0]) + 0.5) * CELL_M
+        y = y0 - _HALF_SIDE_M + (np.arange(first[1], last[1]) + 0.5) * CELL_M
+        return slice(int(first[0]), int(last[0])), slice(int(first[1]), int(last[1])), x[:, None], y[None, :]
+
+    def _see(self, pose: Pose2, bearings: FloatArray, ranges: FloatArray, *, edges: bool) -> None:
+        config = self._config
+        reach = min(_EDGE_TRUST_M, float(ranges.max()) + _BEHIND_EDGE_M) if edges else config.detection_range_m
+        rows, cols, x, y = self._window((pose.x_m, pose.y_m), reach)
+        dx, dy = x - pose.x_m, y - pose.y_m
+        distance = np.hypot(dx, dy)
+        bearing = np.arctan2(dy, dx) - pose.theta_rad
+        bearing = np.remainder(bearing + math.pi, math.tau) - math.pi
+        edge = np.interp(bearing, bearings, ranges)
+        in_view = (bearing >= bearings[0]) & (bearing <= bearings[-1])
+        carpet = self.carpet[rows, cols]
+        if edges:
+            trusted = in_view & (distance <= _EDGE_TRUST_M)
+            free = trusted & (distance < edge - 0.5 * CELL_M)
+            ended = trusted & (distance > edge + 0.5 * CELL_M) & (distance < edge + _BEHIND_EDGE_M)
+            change = free.astype(np.int8) - ended.astype(np.int8)
+            np.clip(carpet + change, -_EVIDENCE_MAX, _EVIDENCE_MAX, out=carpet)
+        carpet[distance < _OWN_RADIUS_M] = _EVIDENCE_MAX
+        seen = in_view & (np.abs(bearing) <= config.half_view_rad)
+        self.looked[rows, cols] |= (seen & (distance <= config.detection_range_m)) | (distance < _OWN_RADIUS_M)
+
+    def _remember_walls(self, pose: Pose2, table: FloatArray) -> None:
+        if len(self._walls) > _WALL_POINTS_MAX:
+            self._walls.clear()
+        for bearing_rad, range_m in table:
+            if range_m < _NEAR_WALL_M:
+                angle = pose.theta_rad + bearing_rad
+                key = (
+                    round((pose.x_m + range_m * math.cos(angle)) / _WALL_GRID_M),
+                    round((pose.y_m + range_m * math.sin(angle)) / _WALL_GRID_M),
+                )
+                self._walls[key] = self._walls.get(key, 0) + 1
+
+    def _pose_at(self, t_ns: int) -> Pose2 | None:
+        """Return the remembered pose nearest to a time, or None where the history does not reach back that far."""
+        if not self._poses or t_ns < self._poses[0][0] - int(0.02 * NS_PER_S):
+            return None
+        return min(self._poses, key=lambda entry: abs(entry[0] - t_ns))[1]

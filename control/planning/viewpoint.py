@@ -1,0 +1,110 @@
+"""Where to look next: which way to spin here, and which place to drive to when nothing is left to see from here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from control.config import SearchConfig
+from control.planning.memory import CELL_M, FieldMemory
+from robot.core.geometry import Pose2, wrap_angle
+
+Vec2 = tuple[float, float]
+
+_SECTORS = 24
+_DIRECTIONS = 32
+_HOP_STEP_M = 0.45
+_CORRIDOR_M = 0.2
+_RAY_START_M = 0.5
+_SECTOR_UNSEEN_M = 0.5
+_SPIN_S = 1.5
+"""What a look around at the end of a drive costs, for weighing near against far places; about half a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Viewpoint:
+    """A place to look from, and the unseen carpet in m^2 that is expected to come into view there."""
+
+    position_in_world_m: Vec2
+    gain_m2: float
+
+
+def unseen_bearings(memory: FieldMemory, pose: Pose2, config: SearchConfig) -> list[float]:
+    """Return the bearings (robot frame, (-pi, pi]) in which something within detection range was not looked at yet."""
+    headings = (np.arange(_SECTORS) + 0.5) * math.tau / _SECTORS
+    distances = np.arange(_RAY_START_M, config.detection_range_m, CELL_M)
+    x = pose.x_m + np.outer(np.cos(headings), distances)
+    y = pose.y_m + np.outer(np.sin(headings), distances)
+    carpet, looked = memory.state_at(np.column_stack([x.ravel(), y.ravel()]))
+    reachable = np.logical_and.accumulate((carpet >= 0).reshape(x.shape), axis=1)
+    unseen_m = np.count_nonzero(reachable & ~looked.reshape(x.shape), axis=1) * CELL_M
+    return [wrap_angle(float(h) - pose.theta_rad) for h in headings[unseen_m > _SECTOR_UNSEEN_M]]
+
+
+def spin_sign(bearings: list[float], now: float) -> float:
+    """Return +1 (counter-clockwise) or -1: the way round that covers the bearings with the smaller turn.
+
+    Args:
+        bearings: what is still to be looked at, robot frame.
+        now: the sign of the present turn, kept unless the other way is clearly shorter (a turning robot is not
+            stopped for a few degrees).
+    """
+    if not bearings:
+        return now
+    left = max(b % math.tau for b in bearings)
+    right = max((-b) % math.tau for b in bearings)
+    if abs(left - right) < 0.6:
+        return now
+    return 1.0 if left < right else -1.0
+
+
+def free_way_m(memory: FieldMemory, pose: Pose2, heading_rad: float, reach_m: float) -> float:
+    """Return how far known carpet goes from the robot in a world heading, over a corridor as wide as the robot."""
+    distances = np.arange(_RAY_START_M, reach_m, CELL_M / 2)
+    c, s = math.cos(heading_rad), math.sin(heading_rad)
+    across = np.array([-_CORRIDOR_M, 0.0, _CORRIDOR_M])
+    x = pose.x_m + distances[:, None] * c - across[None, :] * s
+    y = pose.y_m + distances[:, None] * s + across[None, :] * c
+    carpet, _ = memory.state_at(np.column_stack([x.ravel(), y.ravel()]))
+    known = carpet > 0 if memory.has_edges else carpet >= 0
+    clear = known.reshape(x.shape).all(axis=1)
+    blocked = np.flatnonzero(~clear)
+    return float(distances[blocked[0]]) if blocked.size else reach_m
+
+
+def next_viewpoint(memory: FieldMemory, pose: Pose2, config: SearchConfig) -> Viewpoint | None:
+    """Return the place with the most unseen carpet per second of driving and looking, or None where there is none.
+
+    Places lie on straight, known ways and keep `wall_distance_m` from the carpet's end. Ties go to the smaller turn.
+    """
+    best: Viewpoint | None = None
+    best_rate = 0.0
+    for step in range(_DIRECTIONS):
+        # nearest turns first: with equal worth the robot goes on forwards
+        turn = math.tau / _DIRECTIONS * ((step + 1) // 2) * (1.0 if step % 2 else -1.0)
+        heading = pose.theta_rad + turn
+        way = free_way_m(memory, pose, heading, config.hop_max_m + config.wall_distance_m) - config.wall_distance_m
+        hop = config.hop_min_m
+        while hop <= way + 1e-9:
+            place = (pose.x_m + hop * math.cos(heading), pose.y_m + hop * math.sin(heading))
+            gain = memory.unseen_area_m2(place, config.detection_range_m)
+            cost_s = hop / config.travel_speed_m_s + abs(turn) / config.spin_rates_rad_s[0] + _SPIN_S
+            if gain > 2.0 * CELL_M**2 and gain / cost_s > best_rate * 1.001:
+                best, best_rate = Viewpoint(place, gain), gain / cost_s
+            hop += _HOP_STEP_M
+    return best
+
+
+def longest_way(memory: FieldMemory, pose: Pose2, config: SearchConfig) -> Viewpoint | None:
+    """Return the farthest place on a straight known way: where to go when all known carpet was looked at."""
+    best: Viewpoint | None = None
+    best_m = config.hop_min_m
+    for step in range(_DIRECTIONS):
+        heading = pose.theta_rad + math.tau * step / _DIRECTIONS
+        way = free_way_m(memory, pose, heading, config.hop_max_m + config.wall_distance_m) - config.wall_distance_m
+        if way > best_m + 1e-9:
+            place = (pose.x_m + way * math.cos(heading), pose.y_m + way * math.sin(heading))
+            best, best_m = Viewpoint(place, 0.0), way
+    return best

@@ -1,0 +1,70 @@
+"""What a play is, and the kind that most are: skills in turn, chosen by a table of what follows on what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+from control.registry import Registry
+from control.skills.skill import SKILLS, Skill, SkillStep, Status, View
+from robot.core.messages import TeamMessage
+
+
+class Play(Protocol):
+    """One way to play a stage. A fresh instance is made at every FORCE_START."""
+
+    name: ClassVar[str]
+
+    def decide(self, view: View, team: tuple[TeamMessage, ...]) -> tuple[str, SkillStep]:
+        """Return the name of the acting skill and its step for this tick."""
+        ...
+
+
+PLAYS: Registry[Play] = Registry("play")
+"""Plays by name: `stage1` plays stage 1, and so on."""
+
+
+class SkillPlay:
+    """Runs skills by a transition table: (skill, how it ended) -> next skill.
+
+    Subclasses give `first` and `table`, and override `interrupt` for what must not wait until a skill ends and
+    `ended` for what is to be noted when one does.
+    """
+
+    name: ClassVar[str] = ""
+    first: ClassVar[str] = ""
+    table: ClassVar[Mapping[tuple[str, Status], str]] = {}
+
+    def __init__(self) -> None:
+        self._skills: dict[str, Skill] = {}
+        self._current: Skill | None = None
+
+    @property
+    def current(self) -> str:
+        """The name of the skill that acts, or will act first."""
+        return self._current.name if self._current is not None else self.first
+
+    def interrupt(self, view: View) -> str | None:
+        """Return a skill to change to at once, or None."""
+        return None
+
+    def ended(self, view: View, skill: str, step: SkillStep) -> str:
+        """Return the skill that follows when one has ended: the table's, unless a subclass knows better."""
+        return self.table[(skill, step.status)]
+
+    def decide(self, view: View, team: tuple[TeamMessage, ...]) -> tuple[str, SkillStep]:
+        """See `Play.decide`. The step that ends a skill is still carried out; the next skill steps in the next tick."""
+        wanted = self.interrupt(view)
+        if self._current is None or (wanted is not None and wanted != self._current.name):
+            self._current = self._enter(wanted or self.first, view)
+        acting = self._current
+        step = acting.step(view)
+        if step.status is not Status.RUNNING:
+            self._current = self._enter(self.ended(view, acting.name, step), view)
+        return acting.name, step
+
+    def _enter(self, name: str, view: View) -> Skill:
+        if name not in self._skills:
+            self._skills[name] = SKILLS.create(name)
+        self._skills[name].enter(view)
+        return self._skills[name]

@@ -1,0 +1,86 @@
+"""Stage 1: find the ball, drive to it, hold it, stand still (the trial ends when the robot has stood for 10 s)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
+from control.plays.play import PLAYS, SkillPlay
+from control.skills.skill import SkillStep, Status, View
+from robot.core.geometry import Pose2
+
+_MOVED_M = 0.03
+_MOVED_RAD = 0.15
+
+
+@PLAYS.register("stage1")
+class Stage1(SkillPlay):
+    """Search, approach, dock, hold; every way of failing leads back to an earlier skill.
+
+    Two rules are the play's own: a believed break-beam ends any skill (the ball may be met by chance, or lie in the
+    mouth from the start), and standing still only counts after having moved once, so a robot that starts with the
+    ball first drives a few centimetres.
+    """
+
+    name: ClassVar[str] = "stage1"
+    first: ClassVar[str] = "search"
+    table: ClassVar[Mapping[tuple[str, Status], str]] = {
+        ("search", Status.DONE): "approach",
+        ("approach", Status.DONE): "dock",
+        ("approach", Status.FAILED): "search",
+        ("dock", Status.DONE): "hold",
+        ("dock", Status.FAILED): "back_off",
+        ("hold", Status.FAILED): "back_off",
+        ("back_off", Status.DONE): "approach",
+        ("back_off", Status.FAILED): "search",
+        ("go_to", Status.DONE): "hold",
+        ("go_to", Status.FAILED): "hold",
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._start: Pose2 | None = None
+        self._moved = False
+        self._beam_since_ns: int | None = None
+
+    def interrupt(self, view: View) -> str | None:
+        """Go to holding as soon as the break-beam is believed, whatever the present skill."""
+        self._watch_motion(view)
+        if not self._beam_believed(view) or self.current in ("dock", "hold", "go_to"):
+            return None
+        return self._hold(view)
+
+    def ended(self, view: View, skill: str, step: SkillStep) -> str:
+        """Count misses; a place where docking fails again and again holds no ball."""
+        following = super().ended(view, skill, step)
+        if skill in ("dock", "hold") and step.status is Status.FAILED:
+            config, notes = view.config.play, view.notes
+            notes.misses += 1
+            place = view.ball
+            if notes.misses % config.misses_until_ignored == 0 and place is not None:
+                notes.ignore(place, view.config.search.ignore_radius_m, view.t_now_ns, config.ignore_after_misses_s)
+        return self._hold(view) if following == "hold" and skill != "go_to" else following
+
+    def _hold(self, view: View) -> str:
+        if self._moved:
+            return "hold"
+        view.notes.goal_in_world = view.pose @ Pose2(view.config.hold.first_move_m, 0.0, 0.0)
+        return "go_to"
+
+    def _watch_motion(self, view: View) -> None:
+        if self._start is None:
+            self._start = view.pose
+        turned = abs((self._start.inverse() @ view.pose).theta_rad)
+        self._moved = self._moved or self._start.distance_to(view.pose) > _MOVED_M or turned > _MOVED_RAD
+
+    def _beam_believed(self, view: View) -> bool:
+        """True when the break-beam has been closed for a while and the camera does not see the ball elsewhere."""
+        config, ball = view.config.play, view.world.ball
+        seen_elsewhere = ball.valid and ball.visible and math.hypot(*ball.ball_in_robot_m) > config.beam_trust_range_m
+        if not ball.in_dribbler or seen_elsewhere:
+            self._beam_since_ns = None
+            return False
+        if self._beam_since_ns is None:
+            self._beam_since_ns = view.t_now_ns
+        return view.seconds_since(self._beam_since_ns) >= config.beam_trust_s

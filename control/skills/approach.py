@@ -1,0 +1,139 @@
+"""Drive to the place from which the ball can be docked: behind it, facing it, clear of walls."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from control.motion.trajectory import speed_to_stop
+from control.planning.approach_line import approach_heading
+from control.planning.keep_in import keep_in
+from control.skills.skill import SKILLS, SkillStep, Status, View
+from robot.core.geometry import Pose2, wrap_angle
+from robot.core.messages import MotionTarget
+
+Vec2 = tuple[float, float]
+
+_ORBIT_STEP_RAD = math.radians(50.0)
+_ORBIT_FROM_RAD = math.radians(60.0)
+
+
+@SKILLS.register("approach")
+class Approach:
+    """States: `drive` (straight, or round the ball), `align` (at the pre-dock place), `look` (the ball is not seen).
+
+    DONE: at the pre-dock distance, ball ahead, seen lately. FAILED: the ball was lost, or time is up.
+    """
+
+    name: ClassVar[str] = "approach"
+
+    def __init__(self) -> None:
+        self._since_ns = 0
+        self._unseen_ns: int | None = None
+        self._line_rad: float | None = None
+
+    def enter(self, view: View) -> None:
+        """Start the clock."""
+        self._since_ns = view.t_now_ns
+        self._unseen_ns = None
+        self._line_rad = None
+
+    def step(self, view: View) -> SkillStep:
+        """See `Skill.step`."""
+        config = view.config.approach
+        ball = view.ball
+        if ball is None or view.seconds_since(self._since_ns) > config.timeout_s:
+            reason = "ball lost" if ball is None else "time is up"
+            return SkillStep(view.stop(), "lost", reason, Status.FAILED)
+        view.notes.hint_in_world_m = ball
+        if view.ball_age_s > config.look_s and math.dist(ball, (view.pose.x_m, view.pose.y_m)) > config.blind_m:
+            return self._look(view, ball)
+        self._unseen_ns = None
+        ball = self._where_it_will_be(view, ball)
+        heading = self._heading(view, ball)
+        x, y = Pose2(*ball, heading).inverse().transform((view.pose.x_m, view.pose.y_m))
+        error = wrap_angle(heading - view.pose.theta_rad)
+        at_distance = -x <= config.pre_dock_m + config.lateral_tolerance_m
+        aligned = abs(y) <= config.lateral_tolerance_m and abs(error) <= config.heading_tolerance_rad
+        if at_distance and aligned and x < 0.0:
+            return SkillStep(self._straight(view, ball, heading, -x), "ready", "behind the ball", Status.DONE)
+        if at_distance and x < 0.0 and abs(y) < config.pre_dock_m:
+            return SkillStep(self._to(view, ball, heading), "align", f"{y:+.3f} m beside the line")
+        off = abs(wrap_angle(math.atan2(-y, -x)))
+        if off > math.radians(8.0):
+            return SkillStep(self._around(view, ball, heading), "drive", "going round the ball")
+        return SkillStep(self._straight(view, ball, heading, math.hypot(x, y)), "drive", "straight to the ball")
+
+    def _look(self, view: View, ball: Vec2) -> SkillStep:
+        """Slow down and face the place where the ball should be; give up when it stays unseen."""
+        config = view.config.approach
+        if self._unseen_ns is None:
+            self._unseen_ns = view.t_now_ns
+        if view.seconds_since(self._unseen_ns) > config.lost_s:
+            if view.world.ball.sightings < 4 * view.config.search.confirm_sightings:
+                search = view.config.search
+                view.notes.ignore(ball, search.ignore_radius_m, view.t_now_ns, search.ignore_s)
+            return SkillStep(view.stop(), "lost", "the ball is not where it should be", Status.FAILED)
+        x, y = view.in_robot(ball)
+        facing = Pose2(view.pose.x_m, view.pose.y_m, wrap_angle(view.pose.theta_rad + math.atan2(y, x)))
+        return SkillStep(view.go(facing, speed_m_s=config.speed_m_s), "look", "the ball is not seen")
+
+    def _where_it_will_be(self, view: View, ball: Vec2) -> Vec2:
+        """Return the ball's place when the robot gets there, for a ball that rolls (and slows down)."""
+        config = view.config.approach
+        vx, vy = view.world.ball.velocity_in_world_m_s
+        speed = math.hypot(vx, vy)
+        if speed < config.moving_ball_m_s or view.ball_age_s > 0.2:
+            return ball
+        way = math.dist(ball, (view.pose.x_m, view.pose.y_m))
+        lead_s = min(1.0, way / config.speed_m_s, speed / config.ball_decel_m_s2)
+        rolled = lead_s * (1.0 - 0.5 * config.ball_decel_m_s2 * lead_s / speed)
+        return ball[0] + vx * rolled, ball[1] + vy * rolled
+
+    def _heading(self, view: View, ball: Vec2) -> float:
+        """Return the world heading in which to take the ball: direct, unless walls or misses advise otherwise.
+
+        After a second miss the ball is taken a little from the side, left and right by turns: whatever made the robot
+        miss should not repeat itself. That line is fixed at the start; one that followed the robot would circle.
+        """
+        config = view.config.approach
+        direct = math.atan2(ball[1] - view.pose.y_m, ball[0] - view.pose.x_m)
+        if view.notes.misses >= 2:
+            if self._line_rad is None:
+                self._line_rad = direct + config.retry_offset_rad * (1.0 if view.notes.misses % 2 else -1.0)
+            direct = self._line_rad
+        walls = view.memory.wall_points(ball, config.wall_reach_m)
+        return approach_heading(ball, direct, walls, view.body, config)
+
+    def _straight(self, view: View, ball: Vec2, heading: float, distance_m: float) -> MotionTarget:
+        """Drive at the ball, so slowly at the pre-dock distance that docking can take over without a stop."""
+        config, motion = view.config.approach, view.config.motion
+        bearing = math.atan2(view.in_robot(ball)[1], view.in_robot(ball)[0])
+        brake = motion.profile_share * min(config.accel_m_s2, motion.max_brake_m_s2)
+        speed = min(
+            config.speed_m_s,
+            speed_to_stop(distance_m - config.pre_dock_m, brake, motion.response_s, view.config.dock.speed_m_s),
+        )
+        if abs(bearing) > config.turn_first_rad:
+            speed = min(speed, 0.25 * config.speed_m_s)
+        contact = Pose2(*ball, heading) @ Pose2(-view.body.ball_hold_x_m(), 0.0, 0.0)
+        return view.go(contact, speed_m_s=speed, accel_m_s2=config.accel_m_s2)
+
+    def _to(self, view: View, ball: Vec2, heading: float) -> MotionTarget:
+        config = view.config.approach
+        behind = Pose2(*ball, heading) @ Pose2(-config.pre_dock_m, 0.0, 0.0)
+        goal = keep_in(behind, view.world.robot, view.field, view.body.radius_m)
+        return view.go(goal, speed_m_s=0.5 * config.speed_m_s, accel_m_s2=config.accel_m_s2)
+
+    def _around(self, view: View, ball: Vec2, heading: float) -> MotionTarget:
+        """Drive to the pre-dock place, round the ball when it is in the way, always facing it."""
+        config = view.config.approach
+        dx, dy = view.pose.x_m - ball[0], view.pose.y_m - ball[1]
+        facing = math.atan2(-dy, -dx)
+        left = wrap_angle(heading - facing)
+        side = heading
+        if abs(left) > _ORBIT_FROM_RAD:
+            side = facing + math.copysign(_ORBIT_STEP_RAD, left)
+        goal = Pose2(*ball, side) @ Pose2(-config.pre_dock_m, 0.0, 0.0)
+        goal = keep_in(Pose2(goal.x_m, goal.y_m, facing), view.world.robot, view.field, view.body.radius_m)
+        return view.go(goal, speed_m_s=config.speed_m_s, accel_m_s2=config.accel_m_s2)

@@ -1,0 +1,98 @@
+"""The last straight onto the ball: dribbler on, slowly, the last part blind on the track and odometry."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from control.motion.trajectory import turn_rate
+from control.skills.skill import SKILLS, SkillStep, Status, View
+from robot.core.geometry import Pose2, Twist2, wrap_angle
+
+Vec2 = tuple[float, float]
+
+
+@SKILLS.register("dock")
+class Dock:
+    """States: `advance` (until contact is expected), `push` (a little further), `seat` (break-beam closed: press on).
+
+    DONE: the break-beam has been closed for `seat_s`. FAILED: no ball at the expected contact plus the overshoot,
+    the ball is seen to have escaped, or time is up.
+
+    The heading is locked on the line to the ball while the ball is seen and kept when it is not: close to the ball a
+    millimetre sideways is degrees of bearing, so the last part is steered sideways, not by turning.
+    """
+
+    name: ClassVar[str] = "dock"
+
+    def __init__(self) -> None:
+        self._since_ns = 0
+        self._ball: Vec2 | None = None
+        self._heading_rad = 0.0
+        self._closed_ns: int | None = None
+
+    def enter(self, view: View) -> None:
+        """Remember the ball and the line to it."""
+        self._since_ns = view.t_now_ns
+        self._closed_ns = None
+        self._ball = view.ball
+        self._heading_rad = view.pose.theta_rad
+
+    def step(self, view: View) -> SkillStep:
+        """See `Skill.step`."""
+        config, world_ball = view.config.dock, view.world.ball
+        dribbler = config.dribbler_rad_s
+        if world_ball.in_dribbler:
+            if self._closed_ns is None:
+                self._closed_ns = view.t_now_ns
+            pressing = view.drive(
+                Twist2(config.seat_speed_m_s, 0.0, 0.0), accel_m_s2=config.accel_m_s2, dribbler_rad_s=dribbler
+            )
+            done = view.seconds_since(self._closed_ns) >= config.seat_s
+            status = Status.DONE if done else Status.RUNNING
+            return SkillStep(pressing, "seat", "break-beam closed", status)
+        self._closed_ns = None
+        if view.ball is not None:
+            self._ball = view.ball
+        if self._ball is None:
+            return SkillStep(view.stop(), "lost", "no ball to dock", Status.FAILED)
+        x, y = view.in_robot(self._ball)
+        hold_x = view.body.ball_hold_x_m()
+        gap = x - hold_x
+        far = x > view.config.approach.pre_dock_m + config.escaped_m or abs(y) > config.escaped_m
+        if far and view.ball_age_s < 0.2:
+            return SkillStep(view.stop(), "lost", "the ball escaped", Status.FAILED)
+        if gap < -config.overshoot_m or view.seconds_since(self._since_ns) > config.timeout_s:
+            reason = "no ball at the expected contact" if gap < -config.overshoot_m else "time is up"
+            return SkillStep(view.stop(), "miss", reason, Status.FAILED)
+        state = "advance" if gap > 0.0 else "push"
+        return SkillStep(
+            view.drive(self._twist(view, x, y, gap), accel_m_s2=config.accel_m_s2, dribbler_rad_s=dribbler),
+            state,
+            f"{gap:+.3f} m to contact",
+        )
+
+    def _twist(self, view: View, x: float, y: float, gap: float) -> Twist2:
+        config, motion = view.config.dock, view.config.motion
+        seen = view.ball is not None and view.ball_age_s < 0.15
+        if seen and x > view.config.approach.blind_m:
+            self._heading_rad = wrap_angle(view.pose.theta_rad + math.atan2(y, x))
+        error = wrap_angle(self._heading_rad - view.pose.theta_rad)
+        omega = turn_rate(error, 2.0, 0.3 * motion.max_angular_accel_rad_s2, motion.response_s)
+        sideways = max(-config.max_lateral_m_s, min(config.max_lateral_m_s, config.lateral_gain_per_s * y))
+        slowdown = config.retry_speed_share ** min(view.notes.misses, 3)
+        forward = config.speed_m_s if gap > self._slow_zone_m(view) else config.contact_speed_m_s
+        # a ball beside the mouth would be hit by its edge: first sideways, then on
+        half_mouth = 0.5 * view.body.mouth_width_m
+        if gap < 0.10 and abs(y) > 0.6 * half_mouth:
+            forward *= 0.3
+        return Twist2(forward * slowdown, sideways, omega)
+
+    def _slow_zone_m(self, view: View) -> float:
+        """Return from what gap on to go at contact speed: earlier when a wall stands behind the ball."""
+        config = view.config.dock
+        if self._ball is None:
+            return config.slow_zone_m
+        ahead = Pose2(*self._ball, self._heading_rad).transform((0.0, 0.0))
+        near_wall = len(view.memory.wall_points(ahead, config.wall_zone_m)) > 0
+        return config.slow_zone_m * (1.5 if near_wall else 1.0)

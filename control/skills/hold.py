@@ -1,0 +1,47 @@
+"""Stand still with the ball at the dribbler; creep after it when the break-beam loses it."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from control.skills.skill import SKILLS, SkillStep, Status, View
+from robot.core.geometry import Pose2, Twist2
+
+
+@SKILLS.register("hold")
+class Hold:
+    """States: `hold` (gentle brake, dribbler on), `regrip` (the beam was open for `lost_s`: creep forward).
+
+    Never DONE: holding is the end of stage 1, other plays leave it. FAILED: regripping found nothing.
+    """
+
+    name: ClassVar[str] = "hold"
+
+    def __init__(self) -> None:
+        self._closed_ns = 0
+        self._regrip_ns: int | None = None
+        self._regrip_from: Pose2 | None = None
+
+    def enter(self, view: View) -> None:
+        """Trust the break-beam as of now."""
+        self._closed_ns = view.t_now_ns
+        self._regrip_ns, self._regrip_from = None, None
+
+    def step(self, view: View) -> SkillStep:
+        """See `Skill.step`."""
+        config, dribbler = view.config.hold, view.config.dock.dribbler_rad_s
+        standing = view.stop(brake_m_s2=config.brake_m_s2, dribbler_rad_s=dribbler)
+        if view.world.ball.in_dribbler:
+            self._closed_ns = view.t_now_ns
+            self._regrip_ns, self._regrip_from = None, None
+            return SkillStep(standing, "hold", "ball at the dribbler")
+        if view.seconds_since(self._closed_ns) <= config.lost_s:
+            return SkillStep(standing, "hold", "break-beam open, waiting")
+        if self._regrip_ns is None or self._regrip_from is None:
+            self._regrip_ns, self._regrip_from = view.t_now_ns, view.pose
+        moved = math.dist((view.pose.x_m, view.pose.y_m), (self._regrip_from.x_m, self._regrip_from.y_m))
+        if moved > config.regrip_m or view.seconds_since(self._regrip_ns) > config.regrip_s:
+            return SkillStep(view.stop(), "lost", "the ball has left the dribbler", Status.FAILED)
+        creep = view.drive(Twist2(config.regrip_speed_m_s, 0.0, 0.0), dribbler_rad_s=dribbler)
+        return SkillStep(creep, "regrip", "break-beam open: creeping after the ball")

@@ -1,0 +1,148 @@
+"""Find the ball: look around, drive to where most unseen carpet comes into view, look around again."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from control.planning.free_range import clear_distance_m
+from control.planning.keep_in import keep_in
+from control.planning.viewpoint import Viewpoint, longest_way, next_viewpoint, spin_sign, unseen_bearings
+from control.skills.skill import SKILLS, SkillStep, Status, View
+from robot.core.geometry import Pose2, Twist2, wrap_angle
+from robot.core.messages import MotionTarget
+
+_REPLAN_S = 0.1
+
+
+@SKILLS.register("search")
+class Search:
+    """States: `hint` (look where the ball was lost), `spin`, `travel`, `candidate` (turn towards a possible ball).
+
+    DONE when a ball track has enough fresh sightings. Never FAILED: there is nothing better to do than to look.
+    """
+
+    name: ClassVar[str] = "search"
+
+    def __init__(self) -> None:
+        self._state = "spin"
+        self._since_ns = 0
+        self._sign = 1.0
+        self._turned_rad = 0.0
+        self._last_theta_rad: float | None = None
+        self._planned_ns: int | None = None
+        self._pass = 0
+        self._goal: Viewpoint | None = None
+        self._resume = "spin"
+
+    def enter(self, view: View) -> None:
+        """Start with the place where the ball was lost, if there is one; the memory of the field is kept."""
+        hint = view.notes.hint_in_world_m
+        if hint is not None:
+            bearing = math.atan2(view.in_robot(hint)[1], view.in_robot(hint)[0])
+            self._sign = math.copysign(1.0, bearing)
+        self._goal = None
+        self._switch("spin" if hint is None else "hint", view)
+
+    def step(self, view: View) -> SkillStep:
+        """See `Skill.step`."""
+        config, ball = view.config.search, view.world.ball
+        if view.ball is not None and view.ball_age_s <= config.confirm_age_s:
+            if ball.sightings >= config.confirm_sightings:
+                view.notes.hint_in_world_m = None
+                return SkillStep(self._face(view, ball.ball_in_world_m), "found", "ball confirmed", Status.DONE)
+            if self._state != "candidate":
+                self._resume = self._state if self._state != "hint" else "spin"
+                self._switch("candidate", view)
+        match self._state:
+            case "candidate":
+                return self._candidate(view)
+            case "hint":
+                return self._hint(view)
+            case "travel":
+                return self._travel(view)
+            case _:
+                return self._spin(view)
+
+    def _switch(self, state: str, view: View) -> None:
+        self._state, self._since_ns = state, view.t_now_ns
+        self._last_theta_rad, self._planned_ns, self._turned_rad = None, None, 0.0
+
+    def _face(self, view: View, place: tuple[float, float]) -> MotionTarget:
+        x, y = view.in_robot(place)
+        facing = Pose2(view.pose.x_m, view.pose.y_m, wrap_angle(view.pose.theta_rad + math.atan2(y, x)))
+        return view.go(facing, speed_m_s=view.config.search.travel_speed_m_s)
+
+    def _candidate(self, view: View) -> SkillStep:
+        config = view.config.search
+        if view.ball is None or view.ball_age_s > config.candidate_lost_s:
+            place = view.world.ball.ball_in_world_m
+            if view.ball is not None:
+                view.notes.ignore(place, config.ignore_radius_m, view.t_now_ns, config.ignore_s)
+            self._switch(self._resume, view)
+            return SkillStep(view.stop(), "candidate", "candidate vanished")
+        return SkillStep(self._face(view, view.ball), "candidate", "turning to a possible ball")
+
+    def _hint(self, view: View) -> SkillStep:
+        hint = view.notes.hint_in_world_m
+        if hint is None or view.seconds_since(self._since_ns) > 2.0 * view.config.search.hint_look_s:
+            view.notes.hint_in_world_m = None
+            self._switch("spin", view)
+            return self._spin(view)
+        return SkillStep(self._face(view, hint), "hint", "looking where the ball was lost")
+
+    def _spin(self, view: View) -> SkillStep:
+        config = view.config.search
+        theta = view.pose.theta_rad
+        if self._last_theta_rad is not None:
+            self._turned_rad += self._sign * wrap_angle(theta - self._last_theta_rad)
+        self._last_theta_rad = theta
+        if self._planned_ns is None or view.seconds_since(self._planned_ns) >= _REPLAN_S:
+            bearings = unseen_bearings(view.memory, view.pose, config)
+            first = self._planned_ns is None
+            self._planned_ns = view.t_now_ns
+            if not bearings or self._turned_rad > math.tau:
+                return self._leave(view)
+            if first or self._turned_rad < 0.0:
+                self._sign = spin_sign(bearings, self._sign)
+        rate = config.spin_rates_rad_s[min(self._pass, len(config.spin_rates_rad_s) - 1)]
+        target = view.drive(Twist2(0.0, 0.0, self._sign * rate))
+        return SkillStep(target, "spin", f"looking around, pass {self._pass + 1}")
+
+    def _leave(self, view: View) -> SkillStep:
+        """Choose the next place, or begin a new pass where everything was looked at."""
+        config = view.config.search
+        self._goal = next_viewpoint(view.memory, view.pose, config)
+        reason = "driving to unseen carpet"
+        if self._goal is None:
+            self._pass += 1
+            view.memory.forget_looks()
+            self._goal = longest_way(view.memory, view.pose, config)
+            reason = "all was looked at: another pass"
+        if self._goal is None:  # boxed in: nothing known to be free
+            self._switch("spin", view)
+            return SkillStep(view.stop(), "spin", "no free way")
+        self._switch("travel", view)
+        return self._travel(view, reason)
+
+    def _travel(self, view: View, reason: str = "driving to unseen carpet") -> SkillStep:
+        config, pose = view.config.search, view.pose
+        if self._goal is None:
+            self._switch("spin", view)
+            return self._spin(view)
+        x, y = self._goal.position_in_world_m
+        distance = math.hypot(x - pose.x_m, y - pose.y_m)
+        heading = math.atan2(y - pose.y_m, x - pose.x_m)
+        error = abs(wrap_angle(heading - pose.theta_rad))
+        ahead = clear_distance_m(view.world.free_range_m, 0.0, view.body.radius_m)
+        blocked = ahead is not None and error < 0.2 and ahead < config.wall_distance_m
+        late = view.seconds_since(self._since_ns) > 2.0 + 2.0 * config.hop_max_m / config.travel_speed_m_s
+        if distance <= config.travel_arrive_m or blocked or late:
+            self._switch("spin", view)
+            return self._spin(view)
+        goal = keep_in(Pose2(x, y, heading), view.world.robot, view.field, config.wall_distance_m)
+        # the camera should see where the robot goes: turn first, then drive
+        speed = config.travel_speed_m_s if error < 0.5 else 0.3 * config.travel_speed_m_s
+        if view.memory.has_edges is False:
+            speed *= 0.5
+        return SkillStep(view.go(goal, speed_m_s=speed, accel_m_s2=config.travel_accel_m_s2), "travel", reason)
