@@ -6,7 +6,7 @@ import enum
 import struct
 from typing import NamedTuple, Union
 
-SCHEMA_HASH = 0x3214EF0D
+SCHEMA_HASH = 0xFE31BCAE
 PAYLOAD_MAX = 90
 
 
@@ -307,9 +307,9 @@ _TICK = struct.Struct("<IIiiiiffffffB")
 
 
 class Tick(NamedTuple):
-    """Lockstep test builds: run one control cycle on these sensor values, answer with TICK_ACK. Time is what TICK says. 49 bytes."""
+    """Lockstep test builds: run one control cycle on these sensor values, answer with TICK_ACK; time is what TICK says. Out of band: neither counted nor numbered, so that the other bytes are the same with and without it. 49 bytes."""
 
-    index: int
+    tick: int
     dt_us: int
     wheel_ticks_0: int
     wheel_ticks_1: int
@@ -334,7 +334,7 @@ _TICK_ACK = struct.Struct("<IffffffHHB")
 class TickAck(NamedTuple):
     """Actuator values of that cycle. 33 bytes."""
 
-    index: int
+    tick: int
     wheel_duty_0: float
     wheel_duty_1: float
     wheel_duty_2: float

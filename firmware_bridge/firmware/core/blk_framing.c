@@ -107,12 +107,14 @@ int blk_decoder_push(blk_decoder_t *decoder, uint8_t byte, blk_frame_t *frame)
         decoder->counters.length_errors++;
         return 0;
     }
-    if (decoder->seen != 0u && !hello) { /* a HELLO may come from a sender that has just started to count */
-        decoder->counters.sequence_gaps += (uint8_t)(raw[1] - decoder->expected_seq);
+    if (raw[0] != BLK_MSG_TICK) { /* TICK is out of band: not numbered, not counted */
+        if (decoder->seen != 0u && !hello) { /* a HELLO may come from a sender that has just started to count */
+            decoder->counters.sequence_gaps += (uint8_t)(raw[1] - decoder->expected_seq);
+        }
+        decoder->seen = 1;
+        decoder->expected_seq = (uint8_t)(raw[1] + 1u);
+        decoder->counters.rx_ok++;
     }
-    decoder->seen = 1;
-    decoder->expected_seq = (uint8_t)(raw[1] + 1u);
-    decoder->counters.rx_ok++;
     frame->type = raw[0];
     frame->seq = raw[1];
     frame->size = payload_size;

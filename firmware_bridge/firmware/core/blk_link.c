@@ -27,19 +27,27 @@ void blk_core_init(blk_core_t *core, uint32_t boot_id)
 }
 
 /* All or nothing: half a frame in the ring would also cost its neighbour. */
-void blk_send(blk_core_t *core, uint8_t type, const void *payload, size_t size)
+static bool queue_frame(blk_core_t *core, uint8_t type, uint8_t seq, const void *payload, size_t size)
 {
     uint8_t wire[BLK_WIRE_MAX];
-    const size_t length = blk_frame_encode(type, core->tx_seq, payload, size, wire);
-    core->tx_seq++; /* also for a dropped one, so that the host sees the gap */
+    const size_t length = blk_frame_encode(type, seq, payload, size, wire);
     if (length > BLK_TX_RING - (core->tx_head - core->tx_tail)) {
-        core->tx_dropped++;
-        return;
+        return false;
     }
     for (size_t i = 0; i < length; i++) {
         core->tx_ring[core->tx_head++ % BLK_TX_RING] = wire[i];
     }
-    core->tx_frames++;
+    return true;
+}
+
+void blk_send(blk_core_t *core, uint8_t type, const void *payload, size_t size)
+{
+    if (queue_frame(core, type, core->tx_seq, payload, size)) {
+        core->tx_frames++;
+    } else {
+        core->tx_dropped++;
+    }
+    core->tx_seq++; /* also for a dropped one, so that the host sees the gap */
 }
 
 size_t blk_core_transmit(blk_core_t *core, uint8_t *out, size_t room)
@@ -232,23 +240,24 @@ static void on_tick(blk_core_t *core, const blk_frame_t *frame)
     for (int i = 0; i < BLK_WHEELS; i++) {
         sensors.wheel_ticks[i] = tick.wheel_ticks[i];
     }
-    blk_actuators_t out;
-    if (!core->lockstep) { /* from here on, time is what TICK says, from zero: equal on every target */
-        core->lockstep = true;
-        core->t_us = 0;
-        core->last_step_us = 0;
-        core->next_telemetry_us = 0;
+    blk_actuators_t out = {0};
+    if (tick.dt_us == 0u) {
+        char revision[sizeof core->revision];
+        memcpy(revision, core->revision, sizeof revision);
+        blk_core_init(core, tick.tick);
+        memcpy(core->revision, revision, sizeof revision);
+    } else {
+        core->lockstep = false; /* or the step would leave it to us */
+        blk_core_step(core, core->t_us + tick.dt_us, &sensors, &out);
     }
-    core->lockstep = false; /* so that step takes the time it is given */
-    blk_core_step(core, core->t_us + tick.dt_us, &sensors, &out);
     core->lockstep = true;
-    blk_tick_ack_t ack = {.index = tick.index, .dribbler_duty = out.dribbler_duty, .kick_speed_m_s = out.kick_speed_m_s,
+    blk_tick_ack_t ack = {.tick = tick.tick, .dribbler_duty = out.dribbler_duty, .kick_speed_m_s = out.kick_speed_m_s,
                           .kick_flat_us = (uint16_t)out.kick_flat_us, .kick_chip_us = (uint16_t)out.kick_chip_us,
                           .charge = (uint8_t)out.charge};
     for (int i = 0; i < BLK_WHEELS; i++) {
         ack.wheel_duty[i] = out.wheel_duty[i];
     }
-    blk_send(core, BLK_MSG_TICK_ACK, &ack, sizeof ack);
+    (void)queue_frame(core, BLK_MSG_TICK_ACK, (uint8_t)tick.tick, &ack, sizeof ack);
 }
 
 static void dispatch(blk_core_t *core, const blk_frame_t *frame)

@@ -7,7 +7,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-endian");
 
-#define BLK_SCHEMA_HASH 0x3214EF0Du
+#define BLK_SCHEMA_HASH 0xFE31BCAEu
 #define BLK_PAYLOAD_MAX 90u
 
 #define BLK_MSG_HELLO 1u
@@ -162,9 +162,9 @@ typedef struct __attribute__((packed)) {
 } blk_rearm_t;
 _Static_assert(sizeof(blk_rearm_t) == 8u, "REARM size");
 
-/* Lockstep test builds: run one control cycle on these sensor values, answer with TICK_ACK. Time is what TICK says. */
+/* Lockstep test builds: run one control cycle on these sensor values, answer with TICK_ACK; time is what TICK says. Out of band: neither counted nor numbered, so that the other bytes are the same with and without it. */
 typedef struct __attribute__((packed)) {
-    uint32_t index;
+    uint32_t tick;
     uint32_t dt_us;
     int32_t wheel_ticks[4];
     float gyro_z_rad_s;
@@ -178,7 +178,7 @@ _Static_assert(sizeof(blk_tick_t) == 49u, "TICK size");
 
 /* Actuator values of that cycle. */
 typedef struct __attribute__((packed)) {
-    uint32_t index;
+    uint32_t tick;
     float wheel_duty[4];
     float dribbler_duty;
     float kick_speed_m_s;
