@@ -39,7 +39,8 @@ class Placement:
         scale = np.array(self.scale * 2, np.float32)
         offset = np.array(self.offset_px * 2, np.float32)
         limit = np.array(self.picture_size_px * 2, np.float32)
-        return np.clip((boxes_px - offset) / scale, np.float32(0.0), limit)
+        result: NDArray[np.float32] = np.clip((boxes_px - offset) / scale, np.float32(0.0), limit)
+        return result
 
     def to_input(self, boxes_px: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map (N, 4) boxes from picture pixels to input pixels."""

@@ -8,6 +8,7 @@ Everything random comes from the one generator passed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ BALL, GOAL = 1, 2
 VISIBLE_KEPT, VISIBLE_IGNORED = 0.3, 0.08
 MIN_SIDE_PX = 2.2
 Draw = Callable[[], Sample]
+Picture = NDArray[np.uint8]
 
 
 def augment(
@@ -89,7 +91,7 @@ def _place(
     if scale < 0.6:  # bilinear sampling alone would alias, which no camera driver's scaler does as badly
         small = (max(8, round(w * sx)), max(8, round(h * sy)))
         method = cv2.INTER_AREA if rng.random() < 0.5 else cv2.INTER_LINEAR
-        image = cv2.resize(image, small, interpolation=method)
+        image = cast(Picture, cv2.resize(image, small, interpolation=method))
         before = np.diag([small[0] / w, small[1] / h, 1.0])
     angle = np.deg2rad(rng.uniform(-config.rotation_deg, config.rotation_deg))
     flip = -1.0 if rng.random() < 0.5 else 1.0
@@ -213,25 +215,26 @@ def change_look(image: NDArray[np.uint8], config: AugmentConfig, rng: np.random.
         hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.int16)
         hsv[..., 0] = (hsv[..., 0] + int(rng.integers(-6, 7))) % 180
         hsv[..., 1] = np.clip(hsv[..., 1] * rng.uniform(0.6, 1.4), 0, 255)
-        image = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR)
+        image = cast(Picture, cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR))
         gain = rng.uniform(0.85, 1.15, 3) * rng.uniform(0.6, 1.4)
         if rng.random() < config.strong_cast:  # a camera without white balance: the set has a cyan one
             gain = gain * rng.uniform(0.6, 1.35, 3)
         levels = np.arange(256) / 255.0
         gamma, lift = _log_uniform(rng, 0.7, 1.4), rng.uniform(-0.08, 0.08)
         tables = np.clip(levels[:, None] ** gamma * gain + lift, 0, 1) * 255
-        image = cv2.LUT(image, tables.astype(np.uint8)[None])
+        image = cast(Picture, cv2.LUT(image, tables.astype(np.uint8)[None]))
     if rng.random() < config.blur:
         if rng.random() < 0.5:
-            image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4))
+            image = cast(Picture, cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4)))
         else:
-            image = cv2.filter2D(image, -1, _motion_kernel(int(rng.integers(3, 9)), rng.uniform(0, np.pi)))
+            kernel = _motion_kernel(int(rng.integers(3, 9)), rng.uniform(0, np.pi))
+            image = cast(Picture, cv2.filter2D(image, -1, kernel))
     if rng.random() < config.noise:
         grain = rng.normal(0, rng.uniform(2, 10), image.shape).astype(np.float32)
         image = np.clip(image + grain, 0, 255).astype(np.uint8)
     if rng.random() < config.jpeg:
         coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])[1]
-        image = cv2.imdecode(coded, cv2.IMREAD_COLOR)  # type: ignore[assignment]
+        image = cast(Picture, cv2.imdecode(coded, cv2.IMREAD_COLOR))
     return image
 
 
@@ -241,4 +244,5 @@ def _motion_kernel(length: int, angle: float) -> NDArray[np.float32]:
     reach = np.array([np.cos(angle), np.sin(angle)]) * middle
     first, last = np.round(middle - reach).astype(int), np.round(middle + reach).astype(int)
     cv2.line(kernel, first.tolist(), last.tolist(), 1.0)
-    return kernel / kernel.sum()
+    result: NDArray[np.float32] = kernel / kernel.sum()
+    return result

@@ -9,9 +9,11 @@ import contextlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from perception.detection.decode import iou_matrix
 from perception.training.dataset import Item
 from robot.core.errors import MissingExtraError
 from robot.core.messages import Detection, ObjectClass
@@ -58,7 +60,9 @@ def evaluate(results: Sequence[tuple[Item, Sequence[Detection]]]) -> Scores:
         from pycocotools.cocoeval import COCOeval
     except ImportError as error:
         raise MissingExtraError("pycocotools is not installed", hint='pip install "blackout-robot[train]"') from error
-    images, annotations, found = [], [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for number, (item, detections) in enumerate(results, start=1):
         sample = item.load()
         images.append({"id": number, "height": sample.image_bgr.shape[0], "width": sample.image_bgr.shape[1]})
@@ -103,3 +107,59 @@ def evaluate(results: Sequence[tuple[Item, Sequence[Detection]]]) -> Scores:
         ),
         by_size=(mean(precision[..., 1]), mean(precision[..., 2]), mean(precision[..., 3])),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """What happens at one score threshold, matching at IoU 0.5: per class (precision, recall, false per picture)."""
+
+    score: float
+    per_class: tuple[tuple[str, tuple[float, float, float]], ...]
+
+    def lines(self) -> list[str]:
+        """Return a small table."""
+        return [
+            f"  at {self.score:.2f}: {n:5s} precision {p:.3f}  recall {r:.3f}  false per picture {f:.3f}"
+            for n, (p, r, f) in self.per_class
+        ]
+
+
+def verdicts(item: Item, detections: Sequence[Detection], score: float) -> tuple[list[bool], list[bool]]:
+    """Match the detections above `score` with the labels, best first, at IoU >= 0.5.
+
+    Returns:
+        for each such detection whether it is right, in the order given; for each label whether it was found.
+    """
+    sample = item.load()
+    taken = [False] * len(sample.classes)
+    right = []
+    for d in (d for d in detections if d.score > score):
+        overlap = iou_matrix(np.asarray([d.box_px], np.float32), sample.boxes_px)[0] if taken else np.empty(0)
+        free = [
+            (float(overlap[k]), k)
+            for k in range(len(taken))
+            if not taken[k] and sample.classes[k] == int(d.object_class) and overlap[k] >= 0.5
+        ]
+        right.append(bool(free))
+        if free:
+            taken[max(free)[1]] = True
+    return right, taken
+
+
+def operating_point(results: Sequence[tuple[Item, Sequence[Detection]]], score: float) -> OperatingPoint:
+    """Count right and false detections and missed labels at one score threshold."""
+    right, false, objects, found = (np.zeros(len(CLASS_NAMES)) for _ in range(4))
+    for item, detections in results:
+        good, taken = verdicts(item, detections, score)
+        above = [d for d in detections if d.score > score]
+        for d, ok in zip(above, good, strict=True):
+            (right if ok else false)[int(d.object_class)] += 1
+        for kind, hit in zip(item.load().classes.tolist(), taken, strict=True):
+            objects[kind] += 1
+            found[kind] += hit
+    rows = []
+    for k, name in enumerate(CLASS_NAMES):
+        precision = right[k] / (right[k] + false[k]) if right[k] + false[k] else float("nan")
+        recall = found[k] / objects[k] if objects[k] else float("nan")
+        rows.append((name, (float(precision), float(recall), float(false[k] / max(1, len(results))))))
+    return OperatingPoint(score=score, per_class=tuple(rows))

@@ -50,7 +50,9 @@ def match(anchor_edges: Tensor, boxes: Tensor, classes: Tensor) -> tuple[Tensor,
     object goes without. It is ignored when it lies mostly on a box of class IGNORE.
 
     Args:
-        anchor_edges: (A, 4). boxes: (N, 4). classes: (N,), IGNORE allowed.
+        anchor_edges: (A, 4) in input pixels.
+        boxes: (N, 4) in input pixels.
+        classes: (N,), IGNORE allowed.
 
     Returns:
         index (A,) of the object for positive anchors, -1 for background, and ignored (A,) bool.
@@ -86,8 +88,11 @@ def detection_loss(
     """Return (class loss, box loss), each summed over the batch and divided by its number of positive anchors.
 
     Args:
-        logits: (B, A, C). offsets: (B, A, 4). anchors: (A, 4) centre and size.
-        boxes: per picture (N, 4) edges in input pixels. classes: per picture (N,).
+        logits: (B, A, C).
+        offsets: (B, A, 4).
+        anchors: (A, 4) centre and size.
+        boxes: per picture (N, 4) edges in input pixels.
+        classes: per picture (N,), IGNORE allowed.
     """
     edges = to_edges(anchors, torch.zeros_like(anchors))
     target = torch.zeros_like(logits)

@@ -10,7 +10,9 @@ weights; kept at every other input size, so the backbone computes exactly what w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +79,8 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
         y = self.project(self.depthwise(self.expand(x)))
-        return x + y if self.residual else y
+        result: Tensor = x + y if self.residual else y
+        return result
 
 
 class Head(nn.Module):
@@ -90,8 +93,8 @@ class Head(nn.Module):
         self.boxes = nn.Conv2d(inputs, shapes * 4, 1)
         for layer in (self.classes, self.boxes):
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
-        nn.init.constant_(self.classes.bias, float(torch.logit(torch.tensor(PRIOR))))
+            nn.init.constant_(cast(Tensor, layer.bias), 0.0)
+        nn.init.constant_(cast(Tensor, self.classes.bias), math.log(PRIOR / (1.0 - PRIOR)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, inputs, H, W) to logits (B, H * W * shapes, 3) and offsets (B, H * W * shapes, 4)."""
@@ -134,8 +137,7 @@ class SsdLite(nn.Module):
                 nn.Sequential(ConvBn(sizes[1], sizes[2]), ConvBn(sizes[2], sizes[3], 3, 2, pad=EXTRA_PADS[1])),
             ]
         )
-        fine = blocks[6].expand.conv.out_channels  # type: ignore[union-attr]
-        middle = blocks[13].expand.conv.out_channels  # type: ignore[union-attr]
+        fine, middle = (cast(ConvBn, blocks[i].expand).conv.out_channels for i in (6, 13))
         context = channels(64, width)
         self.context = ConvBn(middle, context)
         inputs = (fine + context, middle, last, sizes[1], sizes[3])
@@ -162,20 +164,20 @@ class SsdLite(nn.Module):
 
     def _tapped(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Run a stride-2 block; also return its expansion, the last features before the picture shrinks."""
-        block = self.blocks[index]
-        tap = block.expand(x)
+        block = cast(InvertedResidual, self.blocks[index])
+        tap: Tensor = block.expand(x)
         return tap, block.project(block.depthwise(tap))
 
     def warm_layers(self) -> Iterator[ConvBn]:
         """Yield the layers that the warm-start weights fill, in the order of the source file."""
         yield self.stem
-        for block in self.blocks:
+        for block in cast(list[InvertedResidual], list(self.blocks)):
             for part in (block.expand, block.depthwise, block.project):
                 if isinstance(part, ConvBn):
                     yield part
         yield self.last
         for extra in self.extras:
-            yield from extra
+            yield from cast(nn.Sequential, extra)  # type: ignore[misc]
 
     def freeze(self, blocks: int) -> None:
         """Stop training the stem and the first `blocks` blocks (their batch norm too, see `train_mode`)."""

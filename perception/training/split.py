@@ -1,9 +1,9 @@
 """Make the committed split of the real pictures: contiguous blocks are held back, near-duplicates left out.
 
 The set interleaves video frames: in a random split a third of the test pictures has a near-duplicate in training,
-and its score flatters. Here whole stretches are held back per band (two of them venues that occur nowhere else among the
-competition photographs), and a training picture that looks nearly like a held-back one (root mean square
-difference of 16x16 grey thumbnails) is used for neither.
+and its score flatters. Here whole stretches are held back per band (among the competition photographs, venues that
+occur nowhere else), and a training picture that looks nearly like a held-back one (root mean square difference of
+16x16 grey thumbnails) is used for neither.
 
     python -m perception.training.split --folder ../shared/data/ssl-images
 """

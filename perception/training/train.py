@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,16 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from perception.detection.decode import decode, suppress
-from perception.detection.letterbox import NORMALISE, Letterbox
+from perception.detection.letterbox import Letterbox
 from perception.training import warm_start
-from perception.training.augment import augment, cut_out_balls
 from perception.training.config import TrainingConfig
-from perception.training.dataset import Sample, held_back_items, load_split, training_items
+from perception.training.curves import draw_curves
+from perception.training.dataset import held_back_items, load_split
 from perception.training.evaluate import Scores, collect, evaluate
+from perception.training.feeder import Feeder
 from perception.training.loss import detection_loss
 from perception.training.network import SsdLite
 from robot.core.config import config_hash, to_dict
@@ -34,42 +35,6 @@ from robot.core.messages import Detection, ObjectClass
 
 BOX_LOSS_WEIGHT = 2.0
 GRADIENT_NORM = 10.0
-
-
-class Feeder:
-    """Draws augmented pictures from the recipe's sources, with its own generator (kept in checkpoints)."""
-
-    def __init__(self, config: TrainingConfig, root: Path) -> None:
-        self.config = config
-        self.rng = np.random.default_rng(config.seed)
-        shares = np.array([s.share for s in config.sources], np.float64)
-        self.shares = shares / shares.sum()
-        self.sources = [training_items(s, root) for s in config.sources]
-        real = [
-            item.load() for s, (items, _) in zip(config.sources, self.sources, strict=True) if s.split for item in items
-        ]
-        self.balls = cut_out_balls(real)
-
-    def draw(self) -> Sample:
-        """Return one random picture as it is on disk."""
-        items, chances = self.sources[int(self.rng.choice(len(self.sources), p=self.shares))]
-        return items[int(self.rng.choice(len(items), p=chances))].load()
-
-    def sample(self) -> Sample:
-        """Return one augmented picture of the input's size."""
-        size = self.config.model.input_size_px
-        return augment(self.draw, self.balls, self.config.augment, size, self.rng)
-
-    def batch(self) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Return images (B, 3, H, W) RGB in [-1, 1], and boxes and classes per picture."""
-        samples = [self.sample() for _ in range(self.config.batch)]
-        images = np.stack([NORMALISE[s.image_bgr[..., ::-1]] for s in samples])
-        tensor = torch.from_numpy(images).permute(0, 3, 1, 2)  # a channels_last view, as the network likes it
-        return (
-            tensor,
-            [torch.from_numpy(s.boxes_px) for s in samples],
-            [torch.from_numpy(s.classes) for s in samples],
-        )
 
 
 def torch_detect(network: torch.nn.Module, config: TrainingConfig, score_threshold: float = 0.02) -> Any:
@@ -103,6 +68,25 @@ def score(network: torch.nn.Module, config: TrainingConfig, root: Path) -> dict[
         if part:
             parts[name] = evaluate(part)
     return parts
+
+
+def moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
+    """Return the update of an exponential moving average that forgets its start: decay (1 + n) / (10 + n) at first.
+
+    Without that, a short run's average still holds the untrained heads (AP 0 where the network itself has 0.4).
+    """
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+        count = int(updates)
+        weight = 1.0 - min(decay, (1 + count) / (10 + count))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, weight)
+        else:  # counters
+            for old, new in zip(averaged, current, strict=True):
+                old.copy_(new)
+
+    return update
 
 
 def _groups(network: SsdLite, config: TrainingConfig) -> list[dict[str, Any]]:
@@ -166,7 +150,7 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
     (out / "recipe.json").write_text(json.dumps(to_dict(config), indent=1) + "\n", encoding="utf-8")
     feeder = Feeder(config, root)
     network = prepare(config, feeder, root)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+    average = AveragedModel(network, multi_avg_fn=moving_average(config.ema), use_buffers=True)
     optimiser = torch.optim.AdamW(_groups(network, config), lr=config.head_learning_rate)
     anchors = torch.from_numpy(config.model.anchors.boxes())
     first, spent_s = 0, 0.0
@@ -181,7 +165,7 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
     log = (out / "log.jsonl").open("a", encoding="utf-8")
     pictures = [len(items) for items, _ in feeder.sources]
     print(
-        f"{config.name} {config_hash(config)}: {pictures} pictures, {len(feeder.balls)} balls to paste, from step {first}"
+        f"{config.name} {config_hash(config)}: {pictures} pictures, {len(feeder.balls)} loose balls, from step {first}"
     )
     begin = time.monotonic() - spent_s
     sums = np.zeros(2)
@@ -203,7 +187,7 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
             logits, offsets = network(images)
         class_loss, box_loss = detection_loss(logits.float(), offsets.float(), anchors, boxes, classes)
         optimiser.zero_grad(set_to_none=True)
-        (class_loss + BOX_LOSS_WEIGHT * box_loss).backward()
+        (class_loss + BOX_LOSS_WEIGHT * box_loss).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([p for p in network.parameters() if p.requires_grad], GRADIENT_NORM)
         optimiser.step()
         average.update_parameters(network)
@@ -224,11 +208,11 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
             _save(out, network, average, optimiser, feeder, done, time.monotonic() - begin)
         if done % config.evaluate_every_steps == 0 and done != config.steps:
             _evaluate(log, average.module, config, root, done)
-            _draw_curves(out)
+            draw_curves(out)
     _save(out, network, average, optimiser, feeder, done, time.monotonic() - begin)
     _evaluate(log, average.module, config, root, done)
     log.close()
-    _draw_curves(out)
+    draw_curves(out)
     return out / "ema.pt"
 
 
@@ -257,31 +241,3 @@ def _save(
     for name, content in (("last.pt", state), ("ema.pt", {"network": average.module.state_dict(), "step": step})):
         torch.save(content, out / f"{name}.new")
         (out / f"{name}.new").replace(out / name)  # a run killed while saving keeps its old checkpoint
-
-
-def _draw_curves(out: Path) -> None:
-    """Draw `curves.png` from `log.jsonl`; without matplotlib there is only the log."""
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError:
-        return
-    entries = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    losses = [e for e in entries if "class_loss" in e]
-    scores = [e for e in entries if "all_ap" in e]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
-    for key in ("class_loss", "box_loss"):
-        left.plot([e["step"] for e in losses], [e[key] for e in losses], label=key)
-    for key in ("all_ap50", "all_ap", "photos_ap50"):
-        points = [e for e in scores if key in e]
-        right.plot([e["step"] for e in points], [e[key] for e in points], marker="o", label=key)
-    for axis, title in ((left, "training loss"), (right, "held-back pictures (averaged weights)")):
-        axis.set_title(title)
-        axis.set_xlabel("step")
-        axis.grid(alpha=0.3)
-        axis.legend()
-    figure.tight_layout()
-    figure.savefig(out / "curves.png", dpi=90)
-    pyplot.close(figure)

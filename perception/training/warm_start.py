@@ -126,8 +126,8 @@ def load_into(network: SsdLite, path: Path) -> int:
             layer.conv.weight.copy_(torch.from_numpy(weight))
             layer.bn.weight.fill_(1.0)
             layer.bn.bias.copy_(torch.from_numpy(bias))
-            layer.bn.running_mean.zero_()  # type: ignore[union-attr, operator]
-            layer.bn.running_var.fill_(1.0 - layer.bn.eps)  # type: ignore[union-attr, operator]
+            layer.bn.running_mean.zero_()  # type: ignore[union-attr]
+            layer.bn.running_var.fill_(1.0 - layer.bn.eps)  # type: ignore[union-attr]
         filled += 1
     return filled
 
@@ -139,14 +139,13 @@ def calibrate(network: SsdLite, batches: Iterable[Tensor]) -> None:
     Mean and variance come from `batches` ((B, 3, H, W), as for `forward`); scale and shift are set to undo them.
     """
     layers = list(network.warm_layers())
-    sums = {layer: [torch.zeros(layer.bn.num_features), torch.zeros(layer.bn.num_features), 0] for layer in layers}
+    totals = {layer: torch.zeros(2, layer.bn.num_features) for layer in layers}
+    counts = dict.fromkeys(layers, 0)
 
     def watch(layer: ConvBn) -> Any:
         def hook(_module: Any, _inputs: Any, output: Tensor) -> None:
-            entry = sums[layer]
-            entry[0] += output.sum((0, 2, 3))
-            entry[1] += (output * output).sum((0, 2, 3))
-            entry[2] += output.numel() // output.shape[1]
+            totals[layer] += torch.stack([output.sum((0, 2, 3)), (output * output).sum((0, 2, 3))])
+            counts[layer] += output.numel() // output.shape[1]
 
         return layer.conv.register_forward_hook(hook)
 
@@ -156,13 +155,13 @@ def calibrate(network: SsdLite, batches: Iterable[Tensor]) -> None:
         network(images)
     for handle in handles:
         handle.remove()
-    for layer, (total, squares, count) in sums.items():
-        mean = total / count
-        variance = (squares / count - mean * mean).clamp_min(1e-4)
+    for layer in layers:
+        mean, square = totals[layer] / counts[layer]
+        variance = (square - mean * mean).clamp_min(1e-4)
         bn = layer.bn
         shift = bn.bias.clone()
-        bn.running_mean.copy_(mean)  # type: ignore[union-attr, operator]
-        bn.running_var.copy_(variance)  # type: ignore[union-attr, operator]
+        bn.running_mean.copy_(mean)  # type: ignore[union-attr]
+        bn.running_var.copy_(variance)  # type: ignore[union-attr]
         bn.weight.copy_((variance + bn.eps).sqrt())
         bn.bias.copy_(mean + shift)
 

@@ -1,0 +1,161 @@
+"""The detector: picture in, boxes out. Letterbox, network, decode, suppression; each stage timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perception.detection.backends import Backend, open_backend
+from perception.detection.backends.onnxruntime import CPU
+from perception.detection.config import DetectionConfig
+from perception.detection.decode import decode, suppress
+from perception.detection.letterbox import Letterbox
+from perception.detection.model import ModelMeta, find_model, read_meta
+from robot.core.errors import DetectorError
+from robot.core.messages import Detection, ObjectClass
+
+# 8-bit dot products: x86 VNNI in its two forms, Arm's SDOT. Without them int8 is no faster than float32.
+INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "asimddp"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageTimings:
+    """How long the stages of the last `detect` took."""
+
+    preprocess_ns: int = 0
+    inference_ns: int = 0
+    postprocess_ns: int = 0
+
+
+class Detector(Protocol):
+    """Whatever finds robots, balls and goals in a picture."""
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model, with its precision."""
+        ...
+
+    @property
+    def input_size_px(self) -> tuple[int, int]:
+        """(width, height) that pictures are letterboxed to."""
+        ...
+
+    @property
+    def timings(self) -> StageTimings:
+        """Stage times of the last `detect`."""
+        ...
+
+    def detect(self, image_bgr: NDArray[np.uint8]) -> tuple[Detection, ...]:
+        """Return the objects in a (h, w, 3) uint8 BGR picture, best first."""
+        ...
+
+    def warm_up(self) -> None:
+        """Run once on an empty picture, so that the first real frame is not slow."""
+        ...
+
+
+class SsdDetector:
+    """An SSD on some backend.
+
+    Args:
+        backend: runs the network.
+        meta: how to feed and read it.
+        config: thresholds.
+        now_ns: clock of the stage timings; they are for reports and never decide anything.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        meta: ModelMeta,
+        config: DetectionConfig,
+        now_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self._backend = backend
+        self._config = config
+        self._now_ns = now_ns
+        self._anchors = meta.anchors.boxes()
+        self._letterbox = Letterbox(meta.anchors.input_size_px)
+        self.model_name = meta.name
+        self.sha256 = meta.sha256
+        self.input_size_px = meta.anchors.input_size_px
+        self.timings = StageTimings()
+
+    @property
+    def description(self) -> str:
+        """What runs, for logs."""
+        return f"{self.model_name} ({self.sha256[:12]}) on {self._backend.description}"
+
+    def detect(self, image_bgr: NDArray[np.uint8]) -> tuple[Detection, ...]:
+        """Return the objects in a (h, w, 3) uint8 BGR picture, best first, boxes clipped to the picture.
+
+        Raises:
+            DetectorError: it is no such picture.
+        """
+        if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8 or not image_bgr.size:
+            raise DetectorError(
+                f"not a picture: {image_bgr.dtype} {image_bgr.shape}", hint="give (height, width, 3) uint8, BGR"
+            )
+        start = self._now_ns()
+        blob, where = self._letterbox(image_bgr)
+        fed = self._now_ns()
+        logits, offsets = self._backend.run(blob)
+        ran = self._now_ns()
+        found = decode(logits, offsets, self._anchors, self._config.score_threshold)
+        kept = suppress(found, self._config.iou_threshold)
+        boxes = where.to_picture(kept.boxes_px)
+        inside = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)  # a box in the letterbox's border is cut to nothing
+        rows = zip(kept.classes[inside].tolist(), kept.scores[inside].tolist(), boxes[inside].tolist(), strict=True)
+        result = tuple(
+            Detection(object_class=ObjectClass(c), score=s, box_px=(b[0], b[1], b[2], b[3])) for c, s, b in rows
+        )
+        self.timings = StageTimings(
+            preprocess_ns=fed - start, inference_ns=ran - fed, postprocess_ns=self._now_ns() - ran
+        )
+        return result
+
+    def warm_up(self) -> None:
+        """Run twice on a grey picture: backends allocate on the first run, and some tune on the second."""
+        width, height = self.input_size_px
+        for _ in range(2):
+            self.detect(np.full((height, width, 3), 114, np.uint8))
+
+
+def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return the processor's feature flags; empty where the system does not say."""
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return frozenset()
+    lines = (line.split(":", 1) for line in text.splitlines() if line.lower().startswith(("flags", "features")))
+    return frozenset(flag for parts in lines if len(parts) == 2 for flag in parts[1].split())
+
+
+def choose_precision(config: DetectionConfig, flags: frozenset[str] | None = None) -> str:
+    """Return `fp32` or `int8`; `auto` means int8 on a processor with 8-bit dot products, when the model ships it."""
+    if config.precision != "auto":
+        return config.precision
+    if config.providers != (CPU,) or not (cpu_flags() if flags is None else flags) & INT8_FLAGS:
+        return "fp32"
+    try:
+        find_model(config.model, "int8")
+    except DetectorError:
+        return "fp32"
+    return "int8"
+
+
+def load_detector(config: DetectionConfig) -> SsdDetector:
+    """Load the model that the config names.
+
+    Raises:
+        DetectorError: model, JSON or backend is missing or does not fit; the hint says what to do.
+    """
+    path = find_model(config.model, choose_precision(config))
+    meta = read_meta(path)
+    return SsdDetector(open_backend(path, meta, config), meta, config)

@@ -1,0 +1,120 @@
+"""Export averaged weights as ONNX with raw heads, and the JSON that belongs to them.
+
+Batch norm is folded into the convolutions (in float64), padding into them by onnxslim; decode and suppression stay
+outside the graph, so that every backend gives the same boxes (some cannot run NMS nodes at all).
+
+    python -m perception.training.export runs/full_real --name full
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from perception.detection.model import MODELS_DIR, ModelMeta, file_sha256
+from perception.training.config import TrainingConfig
+from perception.training.network import ConvBn, SsdLite
+from robot.core.config import config_hash, from_dict
+from robot.core.errors import DataError, DetectorError
+
+OPSET = 17
+TOLERANCE = 2e-3
+
+
+def fold(network: SsdLite) -> SsdLite:
+    """Return a copy in evaluation mode whose batch norms are folded into the convolutions before them."""
+    folded = copy.deepcopy(network).eval()
+    for module in folded.modules():
+        if isinstance(module, ConvBn):
+            conv, bn = module.conv, module.bn
+            mean, variance = bn.running_mean, bn.running_var
+            assert mean is not None
+            assert variance is not None
+            scale = bn.weight.double() / torch.sqrt(variance.double() + bn.eps)
+            fused = copy.deepcopy(conv)
+            fused.weight = nn.Parameter((conv.weight.double() * scale[:, None, None, None]).float())
+            fused.bias = nn.Parameter((bn.bias.double() - mean.double() * scale).float())
+            module.conv, module.bn = fused, nn.Identity()  # type: ignore[assignment]
+    return folded
+
+
+def load_run(run: Path) -> tuple[TrainingConfig, SsdLite, int]:
+    """Return recipe, network with averaged weights, and steps of a training run's folder.
+
+    Raises:
+        DataError: it is no such folder.
+    """
+    try:
+        config = from_dict(
+            TrainingConfig, json.loads((run / "recipe.json").read_text(encoding="utf-8")), where=str(run)
+        )
+        state = torch.load(run / "ema.pt", weights_only=True)
+    except OSError as error:
+        raise DataError(f"{run} is no training run: {error}", hint="blackout train RECIPE --out RUN") from error
+    network = SsdLite(config.model.anchors, config.model.width)
+    network.load_state_dict(state["network"])
+    return config, network, int(state["step"])
+
+
+def export(network: SsdLite, path: Path) -> None:
+    """Write the network as ONNX and check that ONNX Runtime computes what PyTorch does.
+
+    Raises:
+        DetectorError: the results differ.
+    """
+    import onnx
+    import onnxruntime
+    import onnxslim
+
+    width, height = network.anchors.input_size_px
+    folded = fold(network)
+    images = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracing exporter is deprecated; the new one gives the same graph slower
+        torch.onnx.export(
+            folded, (images,), str(path), dynamo=False, opset_version=OPSET,
+            input_names=["images"], output_names=["logits", "offsets"],
+        )  # fmt: skip
+    onnx.save(onnxslim.slim(onnx.load(str(path))), str(path))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    results = session.run(["logits", "offsets"], {"images": images.numpy()})
+    with torch.no_grad():
+        expected: tuple[Tensor, Tensor] = network.eval()(images)
+    for name, got, wanted in zip(("logits", "offsets"), results, expected, strict=True):
+        difference = float(np.abs(got - wanted.numpy()).max())
+        if not difference < TOLERANCE:
+            raise DetectorError(f"{path.name}: {name} differ by {difference} from PyTorch", hint="report this")
+
+
+def main() -> None:
+    """Export one run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--name", default="full")
+    parser.add_argument("--out", type=Path, default=MODELS_DIR)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    config, network, steps = load_run(args.run)
+    path = args.out / f"{args.name}.onnx"
+    export(network, path)
+    meta = ModelMeta(
+        name=args.name,
+        sha256=file_sha256(path),
+        precision="fp32",
+        anchors=config.model.anchors,
+        trained_by=f"recipe {config.name} {config_hash(config)}, {steps} steps",
+    )
+    meta.write(path)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {meta.trained_by}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Feeds the training loop: draws pictures from the recipe's sources and augments them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from perception.detection.letterbox import NORMALISE
+from perception.training.augment import augment, cut_out_balls
+from perception.training.config import TrainingConfig
+from perception.training.dataset import Sample, training_items
+
+
+class Feeder:
+    """Draws augmented pictures from the recipe's sources, with its own generator (kept in checkpoints)."""
+
+    def __init__(self, config: TrainingConfig, root: Path) -> None:
+        self.config = config
+        self.rng = np.random.default_rng(config.seed)
+        shares = np.array([s.share for s in config.sources], np.float64)
+        self.shares = shares / shares.sum()
+        self.sources = [training_items(s, root) for s in config.sources]
+        real = [
+            item.load() for s, (items, _) in zip(config.sources, self.sources, strict=True) if s.split for item in items
+        ]
+        self.balls = cut_out_balls(real)
+
+    def draw(self) -> Sample:
+        """Return one random picture as it is on disk."""
+        items, chances = self.sources[int(self.rng.choice(len(self.sources), p=self.shares))]
+        return items[int(self.rng.choice(len(items), p=chances))].load()
+
+    def sample(self) -> Sample:
+        """Return one augmented picture of the input's size."""
+        size = self.config.model.input_size_px
+        return augment(self.draw, self.balls, self.config.augment, size, self.rng)
+
+    def batch(self) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Return images (B, 3, H, W) RGB in [-1, 1], and boxes and classes per picture."""
+        samples = [self.sample() for _ in range(self.config.batch)]
+        images = np.stack([NORMALISE[s.image_bgr[..., ::-1]] for s in samples])
+        tensor = torch.from_numpy(images).permute(0, 3, 1, 2)  # a channels_last view, as the network likes it
+        return (
+            tensor,
+            [torch.from_numpy(s.boxes_px) for s in samples],
+            [torch.from_numpy(s.classes) for s in samples],
+        )

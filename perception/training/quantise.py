@@ -1,0 +1,99 @@
+"""Quantise an exported model to 8 bits: static QDQ, per-channel int8 weights, uint8 activations, min-max ranges.
+
+Calibrated on training pictures, never on held-back ones: real ones as they are, and simulated ones where there are any.
+
+    python -m perception.training.quantise perception/detection/models/full.onnx --folder ../shared/data/ssl-images
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+
+from perception.detection.letterbox import Letterbox
+from perception.detection.model import file_sha256, read_meta
+from perception.training.config import SourceConfig
+from perception.training.dataset import training_items
+
+
+class _Reader:
+    """Feeds letterboxed pictures to ONNX Runtime's calibration."""
+
+    def __init__(self, files: Sequence[Path], input_size_px: tuple[int, int]) -> None:
+        self._files = iter(files)
+        self._letterbox = Letterbox(input_size_px)
+
+    def get_next(self) -> dict[str, Any] | None:
+        path = next(self._files, None)
+        if path is None:
+            return None
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        return {"images": self._letterbox(image)[0].copy()}  # type: ignore[arg-type]
+
+
+def quantise(onnx_path: Path, pictures: Sequence[Path]) -> Path:
+    """Write `NAME.int8.onnx` and its JSON beside `NAME.onnx`; returns its path.
+
+    Args:
+        onnx_path: the exported float32 model.
+        pictures: calibration pictures.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    logging.getLogger().setLevel(logging.ERROR)  # the quantiser's advice goes to the root logger
+    meta = read_meta(onnx_path)
+    out = onnx_path.with_name(f"{onnx_path.stem}.int8.onnx")
+
+    class Reader(_Reader, CalibrationDataReader):  # type: ignore[misc]
+        pass
+
+    with TemporaryDirectory() as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        quant_pre_process(str(onnx_path), str(prepared))
+        quantize_static(
+            str(prepared),
+            str(out),
+            Reader(pictures, meta.anchors.input_size_px),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+    dataclasses.replace(meta, name=f"{meta.name}.int8", precision="int8", sha256=file_sha256(out)).write(out)
+    return out
+
+
+def main() -> None:
+    """Quantise one model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--folder", type=Path, default=Path("../shared/data/ssl-images"))
+    parser.add_argument("--split", default="ssl_images")
+    parser.add_argument("--also", type=Path, default=None, help="a folder of simulated pictures")
+    parser.add_argument("--count", type=int, default=96, help="pictures from each folder")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    rng = np.random.default_rng(args.seed)
+    sources = [SourceConfig(folder=str(args.folder), split=args.split)]
+    if args.also is not None:
+        sources.append(SourceConfig(folder=str(args.also)))
+    pictures: list[Path] = []
+    for source in sources:
+        items, _ = training_items(source, Path())
+        chosen = rng.choice(len(items), size=min(args.count, len(items)), replace=False)
+        pictures += [items[int(i)].image for i in sorted(chosen)]
+    out = quantise(args.model, pictures)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, calibrated on {len(pictures)} pictures")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Score a detector on held-back pictures: AP, AP50, AP75, by class, size and band; false positives per picture.
+
+Example:
+    blackout evaluate-detector --model full --precision fp32 --json runs/scores.json
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from robot.core.errors import ConfigError, MissingExtraError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Args:
+    """Flags of `blackout evaluate-detector`."""
+
+    model: str = "full"
+    """A shipped model's name, or an ONNX file with its JSON beside it."""
+    precision: str = "auto"
+    """auto, fp32 or int8."""
+    folder: Path = ROOT.parent / "shared" / "data" / "ssl-images"
+    """Pictures with labels: images/ and labels/ in YOLO form."""
+    split: str = "ssl_images"
+    """Committed split whose held-back pictures count; an empty name takes every picture of the folder."""
+    operating_score: float = 0.4
+    """Score above which boxes count in the table of precision, recall and false positives."""
+    gallery: Path | None = None
+    """Folder for an HTML page of the worst pictures."""
+    json: Path | None = None
+    """Where the scores go, as JSON."""
+
+
+def run(args: Args) -> int:
+    """Evaluate and print; returns 0."""
+    try:
+        from perception.training import evaluate as ev
+        from perception.training.dataset import held_back_items, items_of, load_split
+    except ImportError as error:
+        raise MissingExtraError(f"evaluation needs more packages: {error}", hint='pip install -e ".[train]"') from error
+    from perception.detection import DetectionConfig, load_detector
+
+    try:
+        config = DetectionConfig(model=args.model, precision=args.precision, score_threshold=0.02)
+    except ValueError as error:
+        raise ConfigError(str(error), hint="blackout evaluate-detector --help") from error
+    detector = load_detector(config)
+    items = held_back_items(args.folder, args.split) if args.split else items_of(args.folder)
+    results = ev.collect(detector.detect, items)
+    parts = {"all": results}
+    for name, first, last in load_split(args.split).bands if args.split else ():
+        inside = [r for r in results if first <= r[0].number <= last]
+        if inside:
+            parts[name] = inside
+    print(detector.description)
+    report: dict[str, object] = {"model": detector.model_name, "sha256": detector.sha256, "parts": {}}
+    for name, part in parts.items():
+        scores, operating = ev.evaluate(part), ev.operating_point(part, args.operating_score)
+        print(f"{name}:", *scores.lines(), *operating.lines(), sep="\n")
+        report["parts"][name] = {**asdict(scores), "operating": asdict(operating)}  # type: ignore[index]
+    if args.gallery is not None:
+        from perception.training.gallery import write_gallery
+
+        print(f"gallery: {write_gallery(results, args.gallery, args.operating_score)}")
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0
