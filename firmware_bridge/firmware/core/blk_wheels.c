@@ -70,8 +70,57 @@ bool blk_wheels_measure(blk_core_t *core, const int32_t *ticks, float dt_s)
     return good;
 }
 
-/* Moves the reference towards the target: a straight ramp over one host period, no steeper than the limits. The slope
- * that results is the acceleration for the feed-forward, in the turning body frame. */
+static float supply_factor(const blk_core_t *core)
+{
+    return core->params[BLK_PARAM_MOTOR_NOMINAL_V] / (core->battery_v > 5.0f ? core->battery_v : 5.0f);
+}
+
+/* Wheel torques that accelerate the body so: the transpose of the inverse kinematics. */
+static void wheel_torques(const blk_core_t *core, const float accel[3], float torque[BLK_WHEELS])
+{
+    const float *p = core->params;
+    const float load[3] = {p[BLK_PARAM_MASS_KG] * accel[0], p[BLK_PARAM_MASS_KG] * accel[1],
+                           p[BLK_PARAM_YAW_INERTIA_KG_M2] * accel[2]};
+    for (int i = 0; i < BLK_WHEELS; i++) {
+        torque[i] = 0.0f;
+        for (int j = 0; j < 3; j++) {
+            torque[i] += core->wheels.twist_from_wheels[j][i] * load[j];
+        }
+    }
+}
+
+static void wheel_speeds(const blk_wheels_t *wheels, const float twist[3], float speed[BLK_WHEELS])
+{
+    for (int i = 0; i < BLK_WHEELS; i++) {
+        speed[i] = 0.0f;
+        for (int j = 0; j < 3; j++) {
+            speed[i] += wheels->wheels_from_twist[i][j] * twist[j];
+        }
+    }
+}
+
+/* The share of this acceleration that every motor can give at the reference speed, some voltage kept for feedback.
+ * Without it the reference runs ahead of a saturated wheel, and the integrators overshoot. */
+static float feasible_share(const blk_core_t *core, const float accel[3])
+{
+    float speed[BLK_WHEELS], torque[BLK_WHEELS];
+    float share = 1.0f;
+    const float supply = supply_factor(core);
+    wheel_speeds(&core->wheels, core->wheels.reference, speed);
+    wheel_torques(core, accel, torque);
+    for (int i = 0; i < BLK_WHEELS; i++) {
+        const float hold = speed[i] / core->params[BLK_PARAM_MOTOR_NO_LOAD_RAD_S] * supply;
+        const float push = torque[i] / core->params[BLK_PARAM_MOTOR_STALL_NM] * supply;
+        const float room = blk_min(push > 0.0f ? 0.95f - hold : 0.95f + hold, core->params[BLK_PARAM_TORQUE_LIMIT] * supply);
+        if (blk_abs(push) > room) {
+            share = blk_min(share, room > 0.0f ? room / blk_abs(push) : 0.0f);
+        }
+    }
+    return share;
+}
+
+/* Moves the reference towards the target: a straight ramp over one host period, no steeper than the limits and the
+ * motors allow. The slope that results is the acceleration for the feed-forward, in the turning body frame. */
 void blk_wheels_reference(blk_core_t *core, const float target[3], bool brake, float dt_s, float accel[3])
 {
     blk_wheels_t *w = &core->wheels;
@@ -90,6 +139,12 @@ void blk_wheels_reference(blk_core_t *core, const float target[3], bool brake, f
         slope[1] *= limit_m_s2 / steepness;
     }
     slope[2] = blk_clamp(slope[2], -limit_rad_s2, limit_rad_s2);
+    if (!brake) { /* a brake is never softened: back-EMF helps it */
+        const float share = feasible_share(core, slope);
+        for (int i = 0; i < 3; i++) {
+            slope[i] *= share;
+        }
+    }
     for (int i = 0; i < 3; i++) {
         w->reference[i] += slope[i] * dt_s;
     }
@@ -98,24 +153,20 @@ void blk_wheels_reference(blk_core_t *core, const float target[3], bool brake, f
     accel[2] = slope[2];
 }
 
-/* Wheel torques for the acceleration (transpose of the inverse kinematics), back-EMF for the speed, PI for the rest.
- * The duty is kept where the motor's model says that the torque (so the current) stays within its limit. */
+/* Torque for the acceleration, back-EMF for the speed, PI for the rest. The duty is kept where the motor's model says
+ * that the torque (so the current) stays within its limit. */
 void blk_wheels_control(blk_core_t *core, const float accel[3], float dt_s, float *duty)
 {
     blk_wheels_t *w = &core->wheels;
     const float *p = core->params;
-    const float supply = p[BLK_PARAM_MOTOR_NOMINAL_V] / (core->battery_v > 5.0f ? core->battery_v : 5.0f);
+    const float supply = supply_factor(core);
     const float no_load = p[BLK_PARAM_MOTOR_NO_LOAD_RAD_S];
-    const float load[3] = {p[BLK_PARAM_MASS_KG] * accel[0], p[BLK_PARAM_MASS_KG] * accel[1],
-                           p[BLK_PARAM_YAW_INERTIA_KG_M2] * accel[2]};
+    float speed[BLK_WHEELS], torque[BLK_WHEELS];
+    wheel_speeds(w, w->reference, speed);
+    wheel_torques(core, accel, torque);
     for (int i = 0; i < BLK_WHEELS; i++) {
-        float speed = 0.0f, torque = 0.0f;
-        for (int j = 0; j < 3; j++) {
-            speed += w->wheels_from_twist[i][j] * w->reference[j];
-            torque += w->twist_from_wheels[j][i] * load[j];
-        }
-        const float error = speed - w->speed_rad_s[i];
-        const float forward = (speed / no_load + torque / p[BLK_PARAM_MOTOR_STALL_NM]) * supply;
+        const float error = speed[i] - w->speed_rad_s[i];
+        const float forward = (speed[i] / no_load + torque[i] / p[BLK_PARAM_MOTOR_STALL_NM]) * supply;
         const float wanted = forward + p[BLK_PARAM_WHEEL_KP] * error + w->integral[i];
         const float back_emf = w->speed_rad_s[i] / no_load;
         const float high = blk_clamp((back_emf + p[BLK_PARAM_TORQUE_LIMIT]) * supply, -1.0f, 1.0f);
