@@ -13,7 +13,7 @@ from robot.recording.codec import from_json
 from robot.recording.reader import Recording
 
 TRUTH_TOPIC, SCORE_TOPIC = "truth/state", "score"
-"""Notes that the simulation leaves for reports: {"field_from_robot": [x, y, theta], "ball_in_field_m": [x, y]}, and
+"""Notes that the simulation leaves for reports: {"field_from_robot": {"x_m", "y_m", "theta_rad"}, "ball_in_field_m": [x, y]}, and
 the referee's score. The pipeline never reads them."""
 
 
@@ -54,7 +54,7 @@ def load_run(recording: Recording) -> RunData:
         raise RecordingError(f"{recording.path} has no finished tick", hint="nothing to report: record a longer run")
     for t_ns, truth in recording.notes(TRUTH_TOPIC):
         ball = truth.get("ball_in_field_m")
-        pose = Pose2(*truth["field_from_robot"])
+        pose = Pose2(**truth["field_from_robot"])
         data.truth.append((data.seconds(t_ns), pose, (ball[0], ball[1]) if ball else None))
     for _, score in recording.notes(SCORE_TOPIC):
         data.score = score

@@ -81,8 +81,9 @@ class Supervisor:
         self._safe_since_ns = None if dangers else self._earliest(self._safe_since_ns, now_ns)
         self._vision_since_ns = self._earliest(self._vision_since_ns, now_ns) if inputs.vision_alive else None
         self._mode = self._next_mode(inputs, bool(dangers))
-        blind = () if inputs.vision_alive or self._mode is Mode.BOOT else ("vision_lost",)
-        return Verdict(mode=self._mode, reasons=dangers + blind)
+        if self._mode is Mode.BOOT:
+            return Verdict(mode=Mode.BOOT)  # nothing is lost that was not there yet
+        return Verdict(mode=self._mode, reasons=dangers if inputs.vision_alive else (*dangers, "vision_lost"))
 
     def _next_mode(self, inputs: Inputs, danger: bool) -> Mode:
         now_ns = inputs.t_now_ns

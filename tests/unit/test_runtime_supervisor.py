@@ -42,6 +42,7 @@ def test_boot_waits_for_link_and_telemetry_without_calling_it_a_fault() -> None:
     bench = Bench()
     assert bench.run(50, link_up=False, telemetry_alive=False, vision_alive=False, estimate_ok=False) is Mode.BOOT
     assert bench.run(50, telemetry_alive=False) is Mode.BOOT
+    assert bench.verdict.reasons == ()
     assert bench.run(1, referee=None) is Mode.READY
     assert bench.verdict.reasons == ()
 

@@ -1,0 +1,236 @@
+"""The one step against the real firmware core: it plays, it stops when a plug is pulled, and it never raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robot.core import messages as m
+from robot.core.geometry import Twist2
+from robot.recording.codec import to_json
+from robot.runtime.pipeline import Pipeline
+from robot.runtime.robot_config import Robot, load_robot
+from tests.runtime_bench import MS, BenchWorld, referee
+
+TICK_MS = 10
+
+
+@pytest.fixture(scope="module")
+def robot() -> Robot:
+    return load_robot("default")
+
+
+def batches(world: BenchWorld, pipeline: Pipeline) -> Iterator[tuple[m.TickBatch, m.TickResult]]:
+    """Play the bench: yield each batch with its result."""
+    tick = seq = 0
+    while not world.finished:
+        now_ns = tick * TICK_MS * MS
+        world.advance_to_ns(now_ns)
+        seen = []
+        for frame in world.frames():
+            times = {"t_capture_ns": frame.t_capture_ns, "t_receive_ns": frame.t_receive_ns}
+            seen.append(
+                m.DetectionBatch(
+                    seq=seq,
+                    **times,
+                    valid=True,
+                    frame_seq=frame.seq,
+                    image_size_px=(640, 480),
+                    detections=world.boxes,
+                )
+            )
+            seq += 1
+        batch = m.TickBatch(
+            tick=tick,
+            t_now_ns=now_ns,
+            detections=tuple(seen),
+            serial=tuple(world.serial()),
+            referee=tuple(world.referee()),
+        )
+        result = pipeline.step(batch)
+        world.write_serial(result.bytes_out)
+        yield batch, result
+        tick += 1
+
+
+def play(robot: Robot, **changes: Any) -> tuple[BenchWorld, list[m.TickResult]]:
+    world = BenchWorld(robot.camera, **changes)
+    return world, [result for _, result in batches(world, Pipeline(robot))]
+
+
+def when(results: list[m.TickResult], mode: m.Mode) -> list[float]:
+    """Milliseconds at which the mode was entered."""
+    modes = [m.Mode.BOOT, *(r.mode for r in results)]
+    return [
+        r.t_now_ns / MS
+        for r, before, now in zip(results, modes, modes[1:], strict=False)
+        if now is mode and before != now
+    ]
+
+
+def test_it_drives_to_the_ball_and_holds_it(robot: Robot) -> None:
+    world, results = play(robot, duration_s=6.0)
+    assert world.touched
+    assert results[-1].world.ball.in_dribbler
+    assert results[-1].mode is m.Mode.ACTIVE
+    estimate = results[-1].world.robot.world_from_robot
+    assert estimate.distance_to(world.pose) < 0.05
+    assert len(when(results, m.Mode.ACTIVE)) == 1
+
+
+def test_nothing_moves_before_force_start(robot: Robot) -> None:
+    world, results = play(robot, duration_s=1.5, commands=((300, m.RefereeCode.STOP),))
+    assert world.pose.x_m == 0.0
+    assert all(r.command.stop for r in results)
+    assert results[-1].mode is m.Mode.READY
+
+
+def test_halt_stops_a_driving_robot(robot: Robot) -> None:
+    commands = ((300, m.RefereeCode.FORCE_START), (900, m.RefereeCode.HALT))
+    world, results = play(robot, duration_s=2.0, commands=commands)
+    assert max(r.command.twist_in_robot.speed_m_s() for r in results) > 0.3
+    assert world.twist.speed_m_s() < 0.01
+    assert results[-1].mode is m.Mode.READY
+
+
+def test_a_lost_link_means_safe_stop_within_120_ms_and_it_comes_back(robot: Robot) -> None:
+    world, results = play(robot, duration_s=4.0, serial_on=lambda ms: not 900 < ms < 1500)
+    stops = when(results, m.Mode.SAFE_STOP)
+    assert len(stops) == 1
+    assert 900 < stops[0] <= 900 + 120
+    for result in results:
+        if result.mode is m.Mode.SAFE_STOP:
+            assert result.command.stop
+            assert result.command.twist_in_robot == Twist2()
+    active = when(results, m.Mode.ACTIVE)
+    assert len(active) == 2
+    assert 1500 + 300 <= active[1] <= 1500 + 700  # handshake, then 0.3 s of good inputs
+    codes = [(f.code, f.detail) for r in results for f in r.faults]
+    assert ("telemetry_lost", "began") in codes
+    assert ("telemetry_lost", "ended") in codes
+    assert len(codes) < 20  # on change only
+    assert world.twist.speed_m_s() >= 0.0
+
+
+def test_the_firmware_itself_stops_when_the_link_dies(robot: Robot) -> None:
+    world, _ = play(robot, duration_s=1.4, serial_on=lambda ms: ms <= 900)
+    assert world.twist.speed_m_s() < 0.02
+
+
+def test_lost_vision_means_degraded_and_slower(robot: Robot) -> None:
+    far = {"ball_m": (3.0, 0.3), "duration_s": 4.0}
+    _, seeing = play(robot, **far)
+    _, blind = play(robot, **far, camera_on=lambda ms: ms < 900)
+    entered = when(blind, m.Mode.DEGRADED)
+    assert entered
+    assert 900 + 450 <= entered[0] <= 900 + 600
+    late = slice(170, 230)
+    fast = max(r.command.twist_in_robot.speed_m_s() for r in seeing[late])
+    slow = max(r.command.twist_in_robot.speed_m_s() for r in blind[late])
+    assert slow < 0.75 * fast
+
+
+def test_returning_vision_ends_degraded(robot: Robot) -> None:
+    _, results = play(robot, duration_s=4.0, camera_on=lambda ms: not 600 < ms < 1800)
+    assert len(when(results, m.Mode.DEGRADED)) == 1
+    assert results[-1].mode is m.Mode.ACTIVE
+
+
+def garbage(kind: str, rng: np.random.Generator, now_ns: int, tick: int) -> dict[str, Any]:
+    """Return batch parts that no healthy robot would produce."""
+    head = {"seq": tick, "t_capture_ns": now_ns, "t_receive_ns": now_ns, "valid": True}
+    nan, inf = float("nan"), float("inf")
+    if kind == "noise":
+        return {"serial": (m.SerialChunk(**head, data=rng.bytes(int(rng.integers(0, 400)))),)}
+    boxes = {
+        "nan": (nan, nan, nan, nan),
+        "inf": (-inf, -inf, inf, inf),
+        "empty": (300.0, 300.0, 300.0, 300.0),
+        "inside_out": (400.0, 400.0, 300.0, 300.0),
+        "huge": (-1e9, -1e9, 1e9, 1e9),
+    }
+    one = m.Detection(
+        object_class=m.ObjectClass(tick % 3),
+        score=nan if tick % 7 == 0 else 0.9,
+        box_px=boxes.get(kind, (1, 2, 30, 40)),
+    )
+    times = dict(head)
+    if kind == "future":
+        times["t_capture_ns"] = now_ns + 5_000_000_000
+    if kind == "ancient":
+        times["t_capture_ns"] = now_ns - 60_000_000_000
+    ranges = ((nan, nan), (0.1, inf), (0.2, -1.0)) if kind == "nan" else ()
+    return {
+        "detections": (
+            m.DetectionBatch(
+                **times,
+                frame_seq=tick,
+                image_size_px=(0, 0) if kind == "size" else (640, 480),
+                detections=(one,) * (40 if kind == "many" else 1),
+                free_range_m=ranges,
+            ),
+        )
+    }
+
+
+@pytest.mark.parametrize(
+    "kind", ["noise", "nan", "inf", "empty", "inside_out", "huge", "future", "ancient", "many", "size"]
+)
+def test_bad_data_never_raises_and_a_clean_run_follows(robot: Robot, kind: str) -> None:
+    """After a second of garbage beside the good data, the robot still plays and every output is finite."""
+    rng = np.random.default_rng(5)
+    world = BenchWorld(robot.camera, duration_s=7.0)
+    pipeline = Pipeline(robot)
+    original: Callable[[m.TickBatch], m.TickResult] = pipeline.step
+
+    def step(batch: m.TickBatch) -> m.TickResult:
+        if 40 <= batch.tick < 140:
+            bad = garbage(kind, rng, batch.t_now_ns, batch.tick)
+            batch = m.TickBatch(
+                tick=batch.tick,
+                t_now_ns=batch.t_now_ns,
+                detections=batch.detections + bad.get("detections", ()),
+                serial=batch.serial + bad.get("serial", ()),
+                referee=batch.referee,
+            )
+        return original(batch)
+
+    pipeline.step = step  # type: ignore[method-assign]
+    for _, result in batches(world, pipeline):
+        assert result.command.twist_in_robot.is_finite()
+        assert result.world.robot.world_from_robot.is_finite()
+        assert b"NaN" not in to_json(result)
+    assert world.touched
+
+
+def test_an_unknown_stage_stands_still(robot: Robot) -> None:
+    pipeline = Pipeline(robot)
+    world = BenchWorld(robot.camera, duration_s=0.5, commands=())
+    for _ in batches(world, pipeline):
+        pass
+    odd = m.RefereeCommand(seq=9, t_capture_ns=0, t_receive_ns=0, code=m.RefereeCode.FORCE_START, stage=77)
+    result = pipeline.step(m.TickBatch(tick=50, t_now_ns=500 * MS, referee=(odd,)))
+    assert result.command.twist_in_robot == Twist2()
+    assert "77" in result.plan.reason
+
+
+def test_the_farewell_stops_and_disarms(robot: Robot) -> None:
+    pipeline = Pipeline(robot)
+    world = BenchWorld(robot.camera, duration_s=1.2)
+    for _ in batches(world, pipeline):
+        pass
+    assert world.twist.speed_m_s() > 0.05
+    world.write_serial(pipeline.farewell(1200 * MS))
+    world.advance_to_ns(1260 * MS)  # long before the watchdog's 100 ms
+    frames = pipeline._link.on_bytes(b"".join(c.data for c in world.serial()), 1260 * MS)
+    assert not frames[-1].armed
+    assert referee(m.RefereeCode.HALT, 1, 0).code is m.RefereeCode.HALT
+
+
+def test_equal_batches_give_equal_results(robot: Robot) -> None:
+    inputs, first = zip(*batches(BenchWorld(robot.camera, duration_s=3.0), Pipeline(robot)), strict=True)
+    fresh = Pipeline(robot)
+    assert [to_json(fresh.step(batch)) for batch in inputs] == [to_json(result) for result in first]
