@@ -77,7 +77,7 @@ def place(
     return _place_standing(object_class, box_px, camera, tilt_rad)
 
 
-def _cuts(box_px: BoxPx, camera: CameraModel) -> tuple[bool, bool, bool, bool]:
+def cut_sides(box_px: BoxPx, camera: CameraModel) -> tuple[bool, bool, bool, bool]:
     """Return which sides the picture's edge cuts: left, top, right, bottom."""
     x_min, y_min, x_max, y_max = box_px
     size = camera.intrinsics
@@ -91,7 +91,7 @@ def _cuts(box_px: BoxPx, camera: CameraModel) -> tuple[bool, bool, bool, bool]:
 
 def _place_ball(box_px: BoxPx, camera: CameraModel, tilt_rad: Vec2) -> tuple[GroundPoint | None, bool]:
     x_min, y_min, x_max, y_max = box_px
-    left, top, right, bottom = _cuts(box_px, camera)
+    left, top, right, bottom = cut_sides(box_px, camera)
     noise, rule = camera.noise, camera.contact
     width, height = x_max - x_min, y_max - y_min
     column, up = 0.5 * (x_min + x_max), rule.ball
@@ -117,7 +117,7 @@ def _place_standing(
     object_class: ObjectClass, box_px: BoxPx, camera: CameraModel, tilt_rad: Vec2
 ) -> tuple[GroundPoint | None, bool]:
     x_min, y_min, x_max, y_max = box_px
-    left, _, right, bottom = _cuts(box_px, camera)
+    left, _, right, bottom = cut_sides(box_px, camera)
     noise, rule = camera.noise, camera.contact
     width, height = x_max - x_min, y_max - y_min
     is_robot = object_class is ObjectClass.ROBOT
@@ -168,7 +168,7 @@ def side_bearings(box_px: BoxPx, camera: CameraModel, tilt_rad: Vec2 = (0.0, 0.0
     Measured from the camera, at the foot of the box; None for a side that the picture's edge cuts.
     """
     x_min, _, x_max, y_max = box_px
-    left, _, right, _ = _cuts(box_px, camera)
+    left, _, right, _ = cut_sides(box_px, camera)
     rays = camera.rays_in_robot([[x_min - 0.5, y_max - 0.5], [x_max - 0.5, y_max - 0.5]], tilt_rad)
     angles = [math.atan2(float(ray[1]), float(ray[0])) for ray in rays]
     return (None if left else angles[0]), (None if right else angles[1])
