@@ -14,6 +14,7 @@ from robot.core.errors import LinkError
 HERE = Path(__file__).resolve().parent
 CORE = HERE / "core"
 PORTS = HERE / "ports"
+APT_LINE = "sudo apt-get install gcc libc6-dev"
 
 C_FLAGS = (
     "-std=c11",
@@ -93,17 +94,13 @@ def _compile(name: str, suffix: str, port: Path, flags: tuple[str, ...]) -> Path
         return target
     gcc = shutil.which("gcc")
     if gcc is None:
-        raise LinkError(
-            "gcc is not installed: the firmware core cannot be built", hint="sudo apt-get install gcc libc6-dev"
-        )
+        raise LinkError("gcc is not installed: the firmware core cannot be built", hint=APT_LINE)
     # Built under another name and moved into place, so that several processes may build at once.
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         built = Path(scratch) / target.name
         command = [gcc, *flags, *(str(s) for s in sources if s.suffix == ".c"), "-o", str(built)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise LinkError(
-                f"gcc refused the firmware:\n{done.stderr.strip()}", hint="sudo apt-get install gcc libc6-dev"
-            )
+            raise LinkError(f"gcc refused the firmware:\n{done.stderr.strip()}", hint=APT_LINE)
         built.replace(target)
     return target

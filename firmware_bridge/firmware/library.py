@@ -96,11 +96,15 @@ class FirmwareLibrary:
         self.restart(boot_id)
 
     def restart(self, boot_id: int) -> None:
-        """Power cycle: everything but the odometer on the wheels is forgotten."""
+        """Power cycle: all is forgotten, bytes under way included."""
+        self._arrived = b""
         self._library.blk_lib_init(self._address, boot_id, revision().encode())
 
     def step(self, sensors: SensorInputs, dt_us: int = 1000) -> ActuatorOutputs:
         """Run one control cycle of `dt_us` microseconds on these sensor values."""
+        if self._arrived:
+            self._library.blk_lib_receive(self._address, self._arrived, len(self._arrived))
+            self._arrived = b""
         s = sensors
         _SENSORS.pack_into(
             self._sensors,
@@ -126,8 +130,8 @@ class FirmwareLibrary:
         )
 
     def receive(self, data: bytes) -> None:
-        """Bytes that arrive at the microcontroller's serial port now."""
-        self._library.blk_lib_receive(self._address, data, len(data))
+        """Bytes that arrive at the microcontroller's serial port now; its next cycle begins with them."""
+        self._arrived += data
 
     def transmit(self) -> bytes:
         """Take the bytes that it has sent since the last call."""

@@ -94,9 +94,7 @@ class TimeSync:
         spread = sum(w * (a - mean_age) ** 2 for w, a in zip(weights, ages, strict=True))
         self.drift = 0.0
         if len(best) >= _LINE_NEEDS and spread > 0.0:
-            slope = sum(
-                w * (a - mean_age) * (o - mean_offset) for w, a, o in zip(weights, ages, offsets, strict=True)
-            )
+            slope = sum(w * (a - mean_age) * (o - mean_offset) for w, a, o in zip(weights, ages, offsets, strict=True))
             self.drift = min(max(slope / spread / US, -_DRIFT_LIMIT), _DRIFT_LIMIT)
         self._anchor_us = newest + round(mean_age)
         self._anchor_offset_ns = origin_ns + round(mean_offset)

@@ -1,4 +1,6 @@
-"""Writes the Python module, the C headers and the reference from the schema: `python -m firmware_bridge.protocol.generate`.
+"""Writes the Python module, the C headers and the reference from the schema.
+
+Run `python -m firmware_bridge.protocol.generate` after each change of schema.toml.
 
 With `--check` nothing is written; the exit code is 1 when a committed file is not what the schema gives.
 """
