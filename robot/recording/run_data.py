@@ -13,8 +13,8 @@ from robot.recording.codec import from_json
 from robot.recording.reader import Recording
 
 TRUTH_TOPIC, SCORE_TOPIC = "truth/state", "score"
-"""Notes that the simulation leaves for reports: {"field_from_robot": {"x_m", "y_m", "theta_rad"}, "ball_in_field_m": [x, y]}, and
-the referee's score. The pipeline never reads them."""
+"""Notes that the simulation leaves for reports; the pipeline never reads them. The first is
+{"field_from_robot": {x_m, y_m, theta_rad}, "ball_in_field_m": [x, y, ...]}, the second the referee's score."""
 
 
 @dataclass

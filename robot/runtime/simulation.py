@@ -148,7 +148,7 @@ def play_trial(robot: Robot, world: World, detector: Detector, recorder: RunReco
         score=score,
         command_sha256=digest.hexdigest(),
         ticks=tick,
-        sim_s=tick * period_ns / NS_PER_S,
+        sim_s=(tick - 1) * period_ns / NS_PER_S,
         wall_s=time.perf_counter() - started_s,
         step_median_ms=sorted(step_s)[len(step_s) // 2] * 1e3 if step_s else 0.0,
         recording=getattr(recorder, "path", None),

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from perception.field.boundary import CarpetScanner, free_range
+import numpy as np
+from numpy.typing import NDArray
 
-from perception.camera.model import CameraModel
 from perception.detection.detector import Detector
 from robot.core.clock import Clock
-from robot.core.messages import CameraFrame, DetectionBatch
+from robot.core.messages import CameraFrame, DetectionBatch, Vec2
 from robot.runtime.robot_config import Robot
+
+ScanCarpet = Callable[[NDArray[np.uint8]], tuple[tuple[Vec2, ...], tuple[Vec2, ...]]]
+"""Picture to (carpet edge in pixels, free range as (bearing_rad, range_m))."""
 
 
 @dataclass
 class VisionStage:
-    """Owns detector and carpet scanner; not thread-safe."""
+    """Owns the detector; not thread-safe."""
 
     detector: Detector
-    camera: CameraModel
-    scanner: CarpetScanner | None
+    scan_carpet: ScanCarpet | None = None
     _seq: int = field(default=0, init=False)
 
     def process(
@@ -35,7 +38,7 @@ class VisionStage:
         started_ns = clock.now_ns() if clock is not None else 0
         detections = self.detector.detect(frame.image_bgr)
         detected_ns = clock.now_ns() if clock is not None else 0
-        edge = self.scanner.scan(frame.image_bgr) if self.scanner is not None else ()
+        edge, ranges = self.scan_carpet(frame.image_bgr) if self.scan_carpet is not None else ((), ())
         height, width = frame.image_bgr.shape[:2]
         self._seq += 1
         return DetectionBatch(
@@ -47,7 +50,7 @@ class VisionStage:
             image_size_px=(width, height),
             detections=detections,
             carpet_edge_px=edge,
-            free_range_m=free_range(self.camera, edge) if edge else (),
+            free_range_m=ranges,
             model_name=self.detector.model_name,
             inference_ns=detected_ns - started_ns,
         )
@@ -55,5 +58,14 @@ class VisionStage:
 
 def make_vision(robot: Robot, detector: Detector) -> VisionStage:
     """Return the vision stage of a robot around a loaded detector."""
-    scanner = CarpetScanner(robot.config.carpet) if robot.config.vision.scan_carpet else None
-    return VisionStage(detector, robot.camera, scanner)
+    if not robot.config.vision.scan_carpet:
+        return VisionStage(detector)
+    from perception.field.boundary import CarpetScanner, free_range
+
+    scanner = CarpetScanner(robot.config.carpet)
+
+    def scan(image_bgr: NDArray[np.uint8]) -> tuple[tuple[Vec2, ...], tuple[Vec2, ...]]:
+        edge = scanner.scan(image_bgr)
+        return edge, free_range(robot.camera, edge)
+
+    return VisionStage(detector, scan)
