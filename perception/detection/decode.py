@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 MAX_LOG_SCALE = 4.0
 """A box is at most exp(4) = 55 times its anchor: an overflow guard, far above anything real."""
+MAX_SIDE_PX = 1e5
+"""Areas beyond this would overflow float32."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,11 +66,12 @@ def decode(
     found, values = found[order], values[order]
     rows = found // classes_count
     anchor, offset = anchors[rows], offsets[rows]
-    centre = anchor[:, :2] + offset[:, :2] * anchor[:, 2:]
-    half = np.float32(0.5) * anchor[:, 2:] * np.exp(np.minimum(offset[:, 2:], np.float32(MAX_LOG_SCALE)))
-    boxes = np.concatenate([centre - half, centre + half], axis=1)
-    keep = np.isfinite(boxes).all(axis=1)
-    scores = np.float32(1.0) / (np.float32(1.0) + np.exp(-values))
+    with np.errstate(over="ignore", invalid="ignore"):  # a broken network is a frame without boxes, not an exception
+        centre = anchor[:, :2] + offset[:, :2] * anchor[:, 2:]
+        half = np.float32(0.5) * anchor[:, 2:] * np.exp(np.minimum(offset[:, 2:], np.float32(MAX_LOG_SCALE)))
+        boxes = np.concatenate([centre - half, centre + half], axis=1)
+        keep = np.isfinite(boxes).all(axis=1) & ((boxes[:, 2:] - boxes[:, :2]) < MAX_SIDE_PX).all(axis=1)
+    scores = np.float32(1.0) / (np.float32(1.0) + np.exp(-np.maximum(values, np.float32(-80.0))))
     return Candidates(boxes_px=boxes[keep], scores=scores[keep], classes=(found % classes_count)[keep])
 
 

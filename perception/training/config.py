@@ -46,8 +46,12 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Chances and ranges of the augmentations, see `augment.py`. Sizes are in input pixels."""
+    """Chances and ranges of the augmentations, see `augment.py`. Sizes are in input pixels.
 
+    `plain` is the chance that a picture lies in the input exactly as the running detector places it.
+    """
+
+    plain: float = 0.0
     zoom: tuple[float, float] = (0.5, 1.9)
     collage: float = 0.4
     collage_zoom: tuple[float, float] = (0.4, 1.3)
