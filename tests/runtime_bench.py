@@ -141,7 +141,7 @@ class BenchWorld:
 
     def truth(self) -> dict[str, Any]:
         return {
-            "field_from_robot": self.pose,
+            "robot": self.pose,
             "ball_in_field_m": list(self.ball_m),
         }
 

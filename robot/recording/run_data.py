@@ -14,7 +14,7 @@ from robot.recording.reader import Recording
 
 TRUTH_TOPIC, SCORE_TOPIC = "truth/state", "score"
 """Notes that the simulation leaves for reports; the pipeline never reads them. The first is
-{"field_from_robot": {x_m, y_m, theta_rad}, "ball_in_field_m": [x, y, ...]}, the second the referee's score."""
+{"robot": {x_m, y_m, theta_rad}, "ball_in_field_m": [x, y, ...]}, the second the referee's score."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ def load_run(recording: Recording) -> RunData:
         raise RecordingError(f"{recording.path} has no finished tick", hint="nothing to report: record a longer run")
     for t_ns, truth in recording.notes(TRUTH_TOPIC):
         ball = truth.get("ball_in_field_m")
-        pose = Pose2(**truth["field_from_robot"])
+        pose = Pose2(**truth["robot"])
         data.truth.append((data.seconds(t_ns), pose, (ball[0], ball[1]) if ball else None))
     for _, score in recording.notes(SCORE_TOPIC):
         data.score = score

@@ -38,7 +38,7 @@ from robot.core.messages import (
 )
 from robot.core.streams import STREAMS
 from robot.runtime.pacing import StageTimes
-from robot.runtime.robot_config import Robot
+from robot.runtime.robot_config import RobotConfig
 from robot.runtime.supervisor import MOVING, Inputs, Supervisor
 
 
@@ -49,15 +49,19 @@ class Pipeline:
         times: durations of the stages, when a timer was given; never part of a result.
     """
 
-    def __init__(self, robot: Robot, timer_ns: Callable[[], int] | None = None) -> None:
-        config = robot.config
+    def __init__(
+        self,
+        config: RobotConfig,
+        camera: CameraModel,
+        field: FieldGeometry,
+        timer_ns: Callable[[], int] | None = None,
+    ) -> None:
         self.times = StageTimes(timer_ns)
         self._config = config
-        self._camera: CameraModel = robot.camera
-        self._field: FieldGeometry = robot.field
+        self._camera = camera
         self._link = Link(config.link, body_parameters(config.body))
-        self._estimator = Estimator(config.estimation, config.body, robot.field, robot.camera)
-        self._player = Player(config.control, config.body, robot.field)
+        self._estimator = Estimator(config.estimation, config.body, field, camera)
+        self._player = Player(config.control, config.body, field)
         self._limiter = MotionLimiter(config.control, config.body)
         self._health = HealthMonitor(STREAMS)
         self._supervisor = Supervisor(config.supervisor)

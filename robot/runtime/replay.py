@@ -90,7 +90,8 @@ def replay(path: Path, *, salvage: bool = False, overrides: Mapping[str, Any] | 
         ConfigError: see `robot_of`.
     """
     recording = Recording(path, salvage=salvage)
-    pipeline = Pipeline(robot_of(recording, overrides))
+    robot = robot_of(recording, overrides)
+    pipeline = Pipeline(robot.config, robot.camera, robot.field)
     report = ReplayReport()
     digest = hashlib.sha256()
     expected_tick: int | None = None

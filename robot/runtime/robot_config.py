@@ -15,7 +15,7 @@ from perception.capture.source import CaptureConfig
 from perception.detection.config import DetectionConfig
 from perception.estimation.config import EstimationConfig
 from robot.core.body import RobotBody
-from robot.core.config import config_hash, find_config, load
+from robot.core.config import find_config, load
 from robot.core.errors import ConfigError
 from robot.core.field import FieldGeometry
 from robot.recording.writer import RecordingConfig
@@ -69,29 +69,38 @@ class RobotConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Robot:
-    """A robot's configuration with what it refers to: what a pipeline is built from."""
+    """A robot's configuration with the camera and field that it names."""
 
     config: RobotConfig
     camera: CameraModel
     field: FieldGeometry
 
-    def hashes(self) -> dict[str, str]:
-        """Return the hashes of the configuration and of the calibration."""
-        return {"config": config_hash(self.config), "calibration": config_hash(self.camera)}
 
-
-def load_robot(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Robot:
-    """Read a robot by name (`default`) or path, with its camera and field.
+def load_robot(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> RobotConfig:
+    """Read a robot's file by name (`default`) or path.
 
     Args:
         name_or_path: `default`, or `my_robot.toml`.
         overrides: values by dotted key, e.g. `{"control.dock.speed_m_s": 0.3}`.
 
     Raises:
-        ConfigError: a file is missing, a key unknown (the nearest is named) or a value out of range.
+        ConfigError: the file is missing, a key unknown (the nearest is named) or a value out of range.
+    """
+    return load(RobotConfig, find_config(name_or_path, "robots"), overrides)
+
+
+def open_robot(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Robot:
+    """Read a robot's file with the camera and the field that it names.
+
+    Args:
+        name_or_path: see `load_robot`.
+        overrides: see `load_robot`.
+
+    Raises:
+        ConfigError: see `load_robot`; or the camera was calibrated for another picture size than is captured.
     """
     path = find_config(name_or_path, "robots")
-    config = load(RobotConfig, path, overrides)
+    config = load_robot(path, overrides)
     camera = load_camera(_beside(config.camera, path))
     geometry = load(FieldGeometry, find_config(_beside(config.field, path), "fields"))
     size = (camera.intrinsics.width_px, camera.intrinsics.height_px)

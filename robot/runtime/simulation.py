@@ -111,7 +111,7 @@ def play_trial(robot: Robot, world: World, detector: Detector, recorder: RunReco
         recorder: where to record, or None.
     """
     started_s = time.perf_counter()
-    pipeline = Pipeline(robot)
+    pipeline = Pipeline(robot.config, robot.camera, robot.field)
     vision = SimulatedVision(make_vision(robot, detector), round(robot.config.vision.simulated_latency_ms * 1e6))
     period_ns = round(NS_PER_S / robot.config.tick_rate_hz)
     digest = hashlib.sha256()

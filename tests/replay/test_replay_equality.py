@@ -16,7 +16,7 @@ from robot.recording.reader import Recording
 from robot.recording.writer import Recorder, RecordingConfig
 from robot.runtime.pipeline import Pipeline
 from robot.runtime.replay import replay, robot_of
-from robot.runtime.robot_config import Robot, load_robot
+from robot.runtime.robot_config import Robot, open_robot
 from robot.runtime.simulation import TrialOutcome, play_trial
 from tests.runtime_bench import BenchDetector, BenchWorld
 
@@ -65,7 +65,7 @@ class SpyRecorder(Recorder):
 
 @pytest.fixture(scope="module")
 def robot() -> Robot:
-    return load_robot("default", {"vision.scan_carpet": False})
+    return open_robot("default", {"vision.scan_carpet": False})
 
 
 def record(path: Path, robot: Robot, **spy: Any) -> tuple[TrialOutcome, SpyRecorder]:

@@ -12,15 +12,19 @@ from robot.core import messages as m
 from robot.core.geometry import Twist2
 from robot.recording.codec import to_json
 from robot.runtime.pipeline import Pipeline
-from robot.runtime.robot_config import Robot, load_robot
+from robot.runtime.robot_config import Robot, open_robot
 from tests.runtime_bench import MS, BenchWorld, referee
 
 TICK_MS = 10
 
 
+def new_pipeline(robot: Robot) -> Pipeline:
+    return Pipeline(robot.config, robot.camera, robot.field)
+
+
 @pytest.fixture(scope="module")
 def robot() -> Robot:
-    return load_robot("default")
+    return open_robot("default")
 
 
 def batches(world: BenchWorld, pipeline: Pipeline) -> Iterator[tuple[m.TickBatch, m.TickResult]]:
@@ -58,7 +62,7 @@ def batches(world: BenchWorld, pipeline: Pipeline) -> Iterator[tuple[m.TickBatch
 
 def play(robot: Robot, **changes: Any) -> tuple[BenchWorld, list[m.TickResult]]:
     world = BenchWorld(robot.camera, **changes)
-    return world, [result for _, result in batches(world, Pipeline(robot))]
+    return world, [result for _, result in batches(world, new_pipeline(robot))]
 
 
 def when(results: list[m.TickResult], mode: m.Mode) -> list[float]:
@@ -183,7 +187,7 @@ def test_bad_data_never_raises_and_a_clean_run_follows(robot: Robot, kind: str) 
     """After a second of garbage beside the good data, the robot still plays and every output is finite."""
     rng = np.random.default_rng(5)
     world = BenchWorld(robot.camera, duration_s=7.0)
-    pipeline = Pipeline(robot)
+    pipeline = new_pipeline(robot)
     original: Callable[[m.TickBatch], m.TickResult] = pipeline.step
 
     def step(batch: m.TickBatch) -> m.TickResult:
@@ -207,7 +211,7 @@ def test_bad_data_never_raises_and_a_clean_run_follows(robot: Robot, kind: str) 
 
 
 def test_an_unknown_stage_stands_still(robot: Robot) -> None:
-    pipeline = Pipeline(robot)
+    pipeline = new_pipeline(robot)
     world = BenchWorld(robot.camera, duration_s=0.5, commands=())
     for _ in batches(world, pipeline):
         pass
@@ -218,7 +222,7 @@ def test_an_unknown_stage_stands_still(robot: Robot) -> None:
 
 
 def test_the_farewell_stops_and_disarms(robot: Robot) -> None:
-    pipeline = Pipeline(robot)
+    pipeline = new_pipeline(robot)
     world = BenchWorld(robot.camera, duration_s=1.2)
     for _ in batches(world, pipeline):
         pass
@@ -231,6 +235,6 @@ def test_the_farewell_stops_and_disarms(robot: Robot) -> None:
 
 
 def test_equal_batches_give_equal_results(robot: Robot) -> None:
-    inputs, first = zip(*batches(BenchWorld(robot.camera, duration_s=3.0), Pipeline(robot)), strict=True)
-    fresh = Pipeline(robot)
+    inputs, first = zip(*batches(BenchWorld(robot.camera, duration_s=3.0), new_pipeline(robot)), strict=True)
+    fresh = new_pipeline(robot)
     assert [to_json(fresh.step(batch)) for batch in inputs] == [to_json(result) for result in first]
