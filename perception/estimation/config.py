@@ -17,8 +17,9 @@ def _require(condition: bool, message: str) -> None:
 class MotionConfig:
     """Odometry constants and noise of the robot's own motion.
 
-    The constants turn what wheels and gyro report into true motion: `true = scale * (reported - bias)`. They are
-    fitted from logs by `blackout fit-motion`. Noise that grows with the path (`..._per_sqrt_m`, `..._per_sqrt_rad`)
+    The constants turn what wheels and gyro report into true motion: forward `scale_x * vx`, left `scale_y * vy +
+    lateral_per_forward * vx`, turn `scale_theta * omega`. They are fitted from logs with a reference by
+    `blackout fit-motion`. Noise that grows with the path (`..._per_sqrt_m`, `..._per_sqrt_rad`)
     stands for slip and uneven floor: its variance is the square times the path; the `scale_sigma` values are what is
     left of the systematic errors after the fit.
     """
@@ -26,8 +27,9 @@ class MotionConfig:
     scale_x: float = 1.0
     scale_y: float = 1.0
     scale_theta: float = 1.0
-    heading_drift_rad_s: float = 0.0
-    heading_drift_rad_m: float = 0.0
+    lateral_per_forward: float = 0.0
+    lead_s: float = 0.0
+    """In logs, how far the odometry of a row is ahead of the row's time (raw telemetry carries its own time)."""
 
     translation_m_per_sqrt_m: float = 0.01
     rotation_rad_per_sqrt_rad: float = 0.005
@@ -67,11 +69,14 @@ class VisionConfig:
 
     delay_s: float = 0.0
     future_tolerance_s: float = 0.05
+    goal_padding_px: float = 0.0
+    """How far a goal's box reaches beyond the goal on each side (a detector's habit)."""
+
     post_sigma_px: float = 5.0
     post_sigma_ratio: float = 0.03
     foot_sigma_px: float = 8.0
     common_bearing_sigma_rad: float = 0.005
-    edge_margin_px: float = 4.0
+    edge_margin_px: float = 8.0
     min_goal_score: float = 0.4
     min_goal_width_px: float = 12.0
     gate_probability: float = 0.99

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from perception.estimation.config import EstimationConfig
 from perception.estimation.ego import SCALE, VX, VY, Correction, EgoFilter, Motion
 from perception.estimation.history import DelayedFilter, Outcome
-from perception.estimation.odometry import TelemetryReader
+from perception.estimation.odometry import TelemetryReader, true_velocity
 from perception.estimation.trail import OdometryTrail
 from robot.core.body import RobotBody
 from robot.core.clock import NS_PER_S
@@ -107,10 +107,12 @@ class RobotEstimator:
         if self._history is None:
             self._start(t_ns)
             return Verdict.OK
+        t_ns += int(self._config.motion.lead_s * NS_PER_S)
         if dt_s <= 0.0 or t_ns <= self._history.t_ns:
             return Verdict.STALE
         if not self._possible(delta, dt_s):
             return Verdict.OUT_OF_RANGE
+        # The velocity over the increment also bridges the lead of the first one.
         self._advance(t_ns, self._odometry_motion(delta, dt_s), ())
         return Verdict.OK
 
@@ -141,10 +143,12 @@ class RobotEstimator:
         self.reset_count += 1
 
     def look_ahead(self, t_now_ns: int) -> RobotBelief:
-        """Return the belief at `t_now_ns` under the last motion; nothing changes.
+        """Return the belief at `t_now_ns`, ahead under the last motion or back in the history; nothing changes.
 
         Extrapolation stops at `telemetry_max_age_s`: beyond it, it would be guessing.
         """
+        if t_now_ns < self.history.t_ns:
+            return self._look_back(t_now_ns)
         age_s = max(0.0, (t_now_ns - self.history.t_ns) / NS_PER_S)
         ahead_s = min(age_s, self._config.telemetry_max_age_s)
         motion = self.history.last_motion
@@ -156,6 +160,20 @@ class RobotEstimator:
             self.trail.pose @ exponential_map(twist, ahead_s),
             twist,
             self.ego.P,
+            self.ego.gyro_bias_rad_s(),
+        )
+        self.ego.x, self.ego.P = present
+        return belief
+
+    def _look_back(self, t_ns: int) -> RobotBelief:
+        x, p, motion = self.history.reconstruct(t_ns)
+        present = (self.ego.x, self.ego.P)
+        self.ego.x, self.ego.P = x, p
+        belief = RobotBelief(
+            self.ego.pose(),
+            self.trail.at(t_ns) or self.trail.pose,
+            self.ego.twist(motion.rate_rad_s),
+            p,
             self.ego.gyro_bias_rad_s(),
         )
         self.ego.x, self.ego.P = present
@@ -217,10 +235,9 @@ class RobotEstimator:
     def _odometry_motion(self, delta: Pose2, dt_s: float) -> Motion:
         cfg = self._config.motion
         reported = logarithm_map(delta, dt_s)
-        vx, vy = cfg.scale_x * reported.vx_m_s, cfg.scale_y * reported.vy_m_s
+        velocity = true_velocity(cfg, reported.vx_m_s, reported.vy_m_s)
         rate = cfg.scale_theta * reported.omega_rad_s
-        rate += cfg.heading_drift_rad_s + cfg.heading_drift_rad_m * vx
-        return Motion(rate, None, (vx, vy), rate_density=cfg.gyro_noise_rad_s_per_rthz)
+        return Motion(rate, None, velocity, rate_density=cfg.gyro_noise_rad_s_per_rthz)
 
     def _reported(self, twist: Twist2) -> tuple[float, float]:
         """The wheel velocity that would make the filter's odometry step move with `twist`."""

@@ -18,12 +18,23 @@ from perception.estimation.config import VisionConfig
 from perception.estimation.ego import SIZE, THETA, Correction, X, Y
 from robot.core.field import FieldGeometry
 from robot.core.geometry import FloatArray, wrap_angle
-from robot.core.messages import FieldObservation, Vec2
+from robot.core.messages import FieldObservation
 
 _PIXEL_CENTRE = 0.5
 """Boxes count edges, the camera model counts pixel centres."""
 
 FIELD_MARGIN_M = 0.5
+
+
+def goal_corners(field: FieldGeometry, side: int) -> FloatArray:
+    """Return the corners (4, 2) of a goal on the floor, field frame, metres: two posts, then two behind them.
+
+    Args:
+        field: the map.
+        side: 1 for the goal at +x, -1 for the one at -x.
+    """
+    x, y, depth = field.length_m / 2, field.goal_width_m / 2, field.goal_depth_m
+    return np.array([(side * x, y), (side * x, -y), (side * (x + depth), y), (side * (x + depth), -y)])
 
 
 class GoalModel:
@@ -36,11 +47,12 @@ class GoalModel:
         self._camera_m = (m.x_m, m.y_m)
         self._height_m = m.height_m
         self._gates = [math.inf] + [float(chi2.ppf(config.gate_probability, n)) for n in (1, 2, 3)]
-        posts = field.goal_posts_m()
         x_min, x_max, _, _ = field.wall_bounds_m()
-        # Seen from the field the left post has the larger y at the +x goal, and the smaller y at the -x goal.
-        goals = [(posts[0], posts[1]), (posts[3], posts[2])]
-        self._goals = [g for g in goals if x_min - FIELD_MARGIN_M <= g[0][0] <= x_max + FIELD_MARGIN_M]
+        self._goals = [
+            goal_corners(field, side)
+            for side in (1, -1)
+            if x_min - FIELD_MARGIN_M <= side * field.length_m / 2 <= x_max + FIELD_MARGIN_M
+        ]
 
     def correction(
         self, observation: FieldObservation, x: FloatArray, p: FloatArray, turn_rate_rad_s: float
@@ -55,6 +67,7 @@ class GoalModel:
         """
         cfg, k = self._config, self._camera.intrinsics
         left, top, right, bottom = observation.box_px
+        pad = cfg.goal_padding_px
         if observation.score < cfg.min_goal_score or right - left < cfg.min_goal_width_px:
             return None
         m = cfg.edge_margin_px
@@ -62,15 +75,15 @@ class GoalModel:
         use_foot = bottom < k.height_px - m
         if not (use_left or use_right):
             return None
-        z, sigma = self._measure(left, top, right, bottom)
+        z, sigma = self._measure(left + pad, top + pad, right - pad, bottom - pad)
         rows = [i for i, use in enumerate((use_left, use_right, use_foot)) if use]
         covariance = np.diag(np.square(sigma))
         common = math.hypot(turn_rate_rad_s * cfg.timing_sigma_s, cfg.common_bearing_sigma_rad)
         covariance[:2, :2] += common**2
         covariance = covariance[np.ix_(rows, rows)]
         best: tuple[float, Correction] | None = None
-        for posts in self._goals:
-            predict, jacobian = self._goal(posts, rows)
+        for corners in self._goals:
+            predict, jacobian = self._goal(corners, rows)
             correction = Correction(z[rows], predict, jacobian, covariance, _difference, self._gates[len(rows)])
             h = jacobian(x)
             y = _difference(z[rows], predict(x))
@@ -99,38 +112,45 @@ class GoalModel:
         return z, np.array([edge, edge, cfg.foot_sigma_px / k.fy])
 
     def _goal(
-        self, posts: tuple[Vec2, Vec2], rows: list[int]
+        self, corners: FloatArray, rows: list[int]
     ) -> tuple[Callable[[FloatArray], FloatArray], Callable[[FloatArray], FloatArray]]:
         def predict(x: FloatArray) -> FloatArray:
-            return self._view(x, posts)[0][rows]
+            return self.view(x, corners)[0][rows]
 
         def jacobian(x: FloatArray) -> FloatArray:
-            return self._view(x, posts)[1][rows]
+            return self.view(x, corners)[1][rows]
 
         return predict, jacobian
 
-    def _view(self, x: FloatArray, posts: tuple[Vec2, Vec2]) -> tuple[FloatArray, FloatArray]:
-        """Return the three expected angles and their (3, SIZE) Jacobian, seen from the camera at state `x`."""
+    def view(self, x: FloatArray, corners: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the expected (left azimuth, right azimuth, depression of the foot) and the (3, SIZE) Jacobian.
+
+        Args:
+            x: the state: its pose is where the robot stands.
+            corners: (4, 2) field frame. Seen at an angle, the goal's inside or outside wall shows beside a post: the
+                box ends at the outermost corner. The foot belongs to the nearer post.
+        """
         c, s = math.cos(x[THETA]), math.sin(x[THETA])
+        offset = corners - x[:2]
+        rx, ry = offset @ np.array([c, s]), offset @ np.array([-s, c])
+        dx, dy = rx - self._camera_m[0], ry - self._camera_m[1]
+        d2 = np.maximum(dx * dx + dy * dy, 1e-4)
+        azimuth = np.arctan2(dy, dx)
+        middle = math.atan2(float(dy.mean()), float(dx.mean()))
+        spread = np.array([wrap_angle(a - middle) for a in azimuth.tolist()])
+        left, right, near = int(spread.argmax()), int(spread.argmin()), int(d2[:2].argmin())
         z, h = np.zeros(3), np.zeros((3, SIZE))
-        nearest = math.inf
-        for row, (px, py) in enumerate(posts):
-            ex, ey = px - float(x[X]), py - float(x[Y])
-            rx, ry = c * ex + s * ey, -s * ex + c * ey
-            dx, dy = rx - self._camera_m[0], ry - self._camera_m[1]
-            d2 = max(dx * dx + dy * dy, 1e-4)
-            z[row] = math.atan2(dy, dx)
+        for row, i in ((0, left), (1, right)):
+            z[row] = azimuth[i]
             # d(dx, dy)/d(x, y) = -R^T, d(dx, dy)/d theta = (ry, -rx).
-            gx, gy = -dy / d2, dx / d2
-            h[row, X], h[row, Y], h[row, THETA] = -(gx * c - gy * s), -(gx * s + gy * c), gx * ry - gy * rx
-            d = math.sqrt(d2)
-            if d < nearest:
-                nearest = d
-                z[2] = math.atan2(self._height_m, d)
-                slope = -self._height_m / (d2 + self._height_m**2)
-                ux, uy = dx / d, dy / d
-                h[2, X], h[2, Y] = -slope * (ux * c - uy * s), -slope * (ux * s + uy * c)
-                h[2, THETA] = slope * (ux * ry - uy * rx)
+            gx, gy = -dy[i] / d2[i], dx[i] / d2[i]
+            h[row, X], h[row, Y], h[row, THETA] = -(gx * c - gy * s), -(gx * s + gy * c), gx * ry[i] - gy * rx[i]
+        d = math.sqrt(d2[near])
+        z[2] = math.atan2(self._height_m, d)
+        slope = -self._height_m / (d * d + self._height_m**2)
+        ux, uy = dx[near] / d, dy[near] / d
+        h[2, X], h[2, Y] = -slope * (ux * c - uy * s), -slope * (ux * s + uy * c)
+        h[2, THETA] = slope * (ux * ry[near] - uy * rx[near])
         return z, h
 
 

@@ -68,6 +68,20 @@ class DelayedFilter:
         step = self._steps[max(0, bisect.bisect_right(self._times_ns, t_ns) - 1)]
         return step.x, step.P
 
+    def reconstruct(self, t_ns: int) -> tuple[FloatArray, FloatArray, Motion]:
+        """Return (x, P, motion) at a time within the history, between steps too; the oldest where it is before."""
+        index = max(0, bisect.bisect_right(self._times_ns, t_ns) - 1)
+        step = self._steps[index]
+        if t_ns <= step.t_ns or index + 1 == len(self._steps):
+            return step.x, step.P, step.motion
+        motion = self._steps[index + 1].motion
+        present = (self.ego.x, self.ego.P)
+        self.ego.x, self.ego.P = step.x, step.P
+        self.ego.advance(motion, (t_ns - step.t_ns) / NS_PER_S)
+        x, p = self.ego.x, self.ego.P
+        self.ego.x, self.ego.P = present
+        return x, p, motion
+
     def restart(self, t_ns: int) -> None:
         """Forget the past; the filter's present state is the state at `t_ns`."""
         self._steps = [Step(t_ns, Motion(0.0), (), self.ego.x.copy(), self.ego.P.copy())]

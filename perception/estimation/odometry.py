@@ -11,7 +11,7 @@ from perception.estimation.config import MotionConfig
 from perception.estimation.ego import GYRO_BIAS, SCALE, SIZE, VX, VY, Correction, Motion
 from robot.core.body import RobotBody
 from robot.core.geometry import FloatArray
-from robot.core.messages import TelemetryFrame, Verdict
+from robot.core.messages import TelemetryFrame, Vec2, Verdict
 
 SOFT_GATE = 11.34
 """chi-square, 3 degrees of freedom, 99 %: wheels that disagree more with the inertial prediction count as slipping."""
@@ -24,6 +24,11 @@ def wheel_matrix(body: RobotBody) -> FloatArray:
     """Return the (4, 3) matrix from body twist (m/s, m/s, rad/s) to rim speeds (m/s), in the body's wheel order."""
     angles = np.array(body.wheel_angles_rad)
     return np.column_stack([-np.sin(angles), np.cos(angles), np.full(4, body.wheel_mount_radius_m)])
+
+
+def true_velocity(config: MotionConfig, vx_m_s: float, vy_m_s: float) -> Vec2:
+    """Apply the fitted odometry constants to a reported body velocity, m/s."""
+    return config.scale_x * vx_m_s, config.scale_y * vy_m_s + config.lateral_per_forward * vx_m_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +85,8 @@ class TelemetryReader:
             return (0.0, 0.0, 0.0), 0.0, verdict
         rims = np.array(frame.wheel_speed_rad_s) * self._wheel_radius_m
         vx, vy, omega = (float(v) for v in self._twist_from_rims @ rims)
-        cfg = self._config
-        return (cfg.scale_x * vx, cfg.scale_y * vy, omega), abs(float(self._null @ rims)), Verdict.OK
+        vx, vy = true_velocity(self._config, vx, vy)
+        return (vx, vy, omega), abs(float(self._null @ rims)), Verdict.OK
 
     def _correction(self, twist: tuple[float, float, float], slip_m_s: float, rate: float | None) -> Correction:
         cfg = self._config

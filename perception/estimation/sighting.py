@@ -17,7 +17,8 @@ from robot.core.messages import DetectionBatch, FieldObservation, ObjectClass, V
 
 MAX_RANGE_M = 15.0
 TRUNCATED_RANGE_RATIO = 0.3
-"""A box cut by the picture's edge keeps its bearing; its range is worth no more than this share of itself."""
+"""A robot or goal cut by the picture's edge: its range is worth no more than this share of itself. (A cut ball is
+rebuilt from the side that is seen, and `perception.camera.observe` has widened its covariance already.)"""
 
 HEIGHT_M = {ObjectClass.BALL: 2.0 * BALL_RADIUS_M, ObjectClass.ROBOT: 0.14, ObjectClass.GOAL: 0.14}
 
@@ -56,7 +57,7 @@ class SightingFrame:
         shared = track.extra_sigma_m**2 + (self.twist.speed_m_s() * timing) ** 2
         covariance = np.array(observation.covariance_m2) + shared * np.eye(2)
         covariance += sigma_t**2 * np.outer(tangential, tangential)
-        if observation.truncated:
+        if observation.truncated and observation.object_class is not ObjectClass.BALL:
             covariance += (TRUNCATED_RANGE_RATIO * range_m) ** 2 * np.outer(radial, radial)
         r = rotation(self.odom_from_robot.theta_rad)
         position = self.odom_from_robot.transform((x, y))
