@@ -64,6 +64,9 @@ def load_library(lockstep: bool = True) -> ctypes.CDLL:
         "blk_lib_step": (None, [pointer, u32, pointer, pointer]),
         "blk_lib_receive": (None, [pointer, ctypes.c_char_p, size]),
         "blk_core_transmit": (size, [pointer, pointer, size]),
+        "blk_lib_decoder_size": (size, []),
+        "blk_lib_decode": (size, [pointer, ctypes.c_char_p, size, pointer, size]),
+        "blk_lib_counters": (ctypes.POINTER(u32), [pointer]),
         "blk_crc16": (ctypes.c_uint16, [ctypes.c_char_p, size]),
         "blk_frame_encode": (size, [u8, u8, ctypes.c_char_p, size, pointer]),
     }
