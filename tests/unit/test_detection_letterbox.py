@@ -25,7 +25,7 @@ def test_a_box_survives_the_way_into_the_input_and_back(size: tuple[int, int], c
 def test_the_picture_fills_the_input_in_one_direction_and_keeps_its_proportions(size: tuple[int, int]) -> None:
     where = placement(size, INPUT)
     assert where.resized_px[0] == INPUT[0] or where.resized_px[1] == INPUT[1]
-    assert all(0 <= o and o + r <= i for o, r, i in zip(where.offset_px, where.resized_px, INPUT, strict=True))
+    assert all(o >= 0 and o + r <= i for o, r, i in zip(where.offset_px, where.resized_px, INPUT, strict=True))
     ideal = min(INPUT[0] / size[0], INPUT[1] / size[1])
     for axis in range(2):
         assert abs(where.resized_px[axis] - ideal * size[axis]) <= 0.5 or where.resized_px[axis] == 1
