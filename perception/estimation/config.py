@@ -31,6 +31,9 @@ class MotionConfig:
     lead_s: float = 0.0
     """In logs, how far the odometry of a row is ahead of the row's time (raw telemetry carries its own time)."""
 
+    lead_sigma_s: float = 0.0
+    """Uncertainty of `lead_s`: a pose at a moment that is not known better than this."""
+
     translation_m_per_sqrt_m: float = 0.01
     rotation_rad_per_sqrt_rad: float = 0.005
     rotation_rad_per_sqrt_m: float = 0.005
@@ -80,6 +83,9 @@ class VisionConfig:
     min_goal_score: float = 0.4
     min_goal_width_px: float = 12.0
     gate_probability: float = 0.99
+    correlation_s: float = 0.5
+    """Errors of a goal's box repeat for about this long; frames within it share their information."""
+
     timing_sigma_s: float = 0.008
     """Jitter of capture times; a turning robot turns it into a bearing error."""
 

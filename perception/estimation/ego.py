@@ -51,7 +51,8 @@ class Correction:
     """One measurement for the EKF: `z = predict(x) + noise(covariance)`, `jacobian(x)` is (len(z), SIZE).
 
     `residual` is a - b where angles are wrapped; `gate` the largest squared Mahalanobis distance that passes, or
-    infinity; `soft` inflates the noise of what fails the gate instead of refusing it.
+    infinity; `soft` inflates the noise of what fails the gate instead of refusing it. `inflation` multiplies the
+    noise after the gate: errors that repeat from frame to frame must not be averaged away as if they were new.
     """
 
     z: FloatArray
@@ -61,6 +62,7 @@ class Correction:
     residual: Callable[[FloatArray, FloatArray], FloatArray] = np.subtract
     gate: float = math.inf
     soft: bool = False
+    inflation: float = 1.0
 
 
 class EgoFilter(ExtendedKalmanFilter):  # type: ignore[misc]
@@ -180,6 +182,7 @@ class EgoFilter(ExtendedKalmanFilter):  # type: ignore[misc]
             if not correction.soft:
                 return distance2
             r = r * (distance2 / correction.gate)
+        r = r * correction.inflation
         self.update(z, correction.jacobian, correction.predict, R=r, residual=correction.residual)
         self.x[THETA] = wrap_angle(float(self.x[THETA]))
         self.P = 0.5 * (self.P + self.P.T)

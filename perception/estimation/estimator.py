@@ -63,6 +63,7 @@ class Estimator:
         self.vision_ledger = InputLedger(config.bad_input_limit, config.bad_input_decay_s)
         self._telemetry: TelemetryFrame | None = None
         self._vision_ns: int | None = None
+        self._goal_ns: int | None = None
         self._free_range: tuple[Vec2, ...] = ()
         self._free_range_ns = 0
         self._seq = 0
@@ -80,7 +81,7 @@ class Estimator:
         if self._robot.clock_shift_ns:
             for tracker in self._trackers.values():
                 tracker.shift_time(self._robot.clock_shift_ns)
-            self._vision_ns = None
+            self._vision_ns = self._goal_ns = None
         if frame.valid and verdict not in (Verdict.STALE, Verdict.FUTURE):
             trail = self._robot.trail
             self._ball.on_beam(frame.t_capture_ns, frame.break_beam, trail.pose, trail.twist, self._path())
@@ -126,9 +127,9 @@ class Estimator:
         if batch.free_range_m:
             self._free_range, self._free_range_ns = batch.free_range_m, t_ns
         verdicts = [check_observation(o) for o in observations]
+        goals = self._track(t_ns, batch, observations, verdicts)
         if self._goal_model is not None and self._monitor.on_field:
-            self._fuse_goals(self._goal_model, t_ns, batch, observations, verdicts)
-        self._track(t_ns, batch, observations, verdicts)
+            self._fuse_goals(self._goal_model, t_ns, observations, goals, verdicts)
         for verdict in verdicts or [Verdict.OK]:
             self.vision_ledger.note(verdict, batch.t_receive_ns)
         return tuple(verdicts)
@@ -202,36 +203,14 @@ class Estimator:
             return Verdict.STALE
         return Verdict.OK
 
-    def _fuse_goals(
-        self,
-        model: GoalModel,
-        t_ns: int,
-        batch: DetectionBatch,
-        observations: tuple[FieldObservation, ...],
-        verdicts: list[Verdict],
-    ) -> None:
-        turn_rate = self._robot.trail.turn_rate_at(t_ns)
-        for i, observation in enumerate(observations):
-            if observation.object_class is not ObjectClass.GOAL or verdicts[i] is not Verdict.OK:
-                continue
-            x, p = self._robot.history.state_at(t_ns)
-            correction = model.correction(observation, x, p, turn_rate)
-            if correction is None:
-                continue
-            (outcome,) = self._robot.fuse(t_ns, (correction,))
-            accepted = outcome.verdict is Verdict.OK
-            verdicts[i] = outcome.verdict
-            if self._monitor.landmark(accepted):
-                cfg = self.config.vision
-                self._robot.open_up(0.5 * cfg.lost_sigma_m, 0.5 * cfg.lost_sigma_theta_rad)
-
     def _track(
         self,
         t_ns: int,
         batch: DetectionBatch,
         observations: tuple[FieldObservation, ...],
         verdicts: list[Verdict],
-    ) -> None:
+    ) -> list[int]:
+        """Feed the trackers; returns the observations that fed a confirmed goal."""
         trail, path = self._robot.trail, self._path()
         odom_from_robot = trail.at(t_ns)
         assert odom_from_robot is not None  # `_vision_timing` has asked
@@ -239,6 +218,7 @@ class Estimator:
         world_from_odom = self._robot.ego.pose() @ trail.pose.inverse() if trusted else None
         twist = Twist2(trail.twist.vx_m_s, trail.twist.vy_m_s, trail.turn_rate_at(t_ns))
         frame = self._maker.frame(batch, odom_from_robot, twist, world_from_odom)
+        goals: list[int] = []
         for object_class, tracker in self._trackers.items():
             rows = [
                 i for i, o in enumerate(observations) if o.object_class is object_class and verdicts[i] is Verdict.OK
@@ -251,6 +231,34 @@ class Estimator:
             sightings = [frame.sighting(observations[i], tracker.config) for i in rows]
             for i, verdict in zip(rows, tracker.observe(t_ns, sightings, visible, path), strict=True):
                 verdicts[i] = verdict
+            if object_class is ObjectClass.GOAL:
+                goals = [i for i, t in zip(rows, tracker.fed, strict=True) if t is not None and t.confirmed]
+        return goals
+
+    def _fuse_goals(
+        self,
+        model: GoalModel,
+        t_ns: int,
+        observations: tuple[FieldObservation, ...],
+        goals: list[int],
+        verdicts: list[Verdict],
+    ) -> None:
+        """Let goals that have been seen several times correct the pose: a single false box has no say."""
+        turn_rate = self._robot.trail.turn_rate_at(t_ns)
+        for i in goals:
+            x, p = self._robot.history.state_at(t_ns)
+            last_ns = self._goal_ns if self._goal_ns is not None else t_ns - NS_PER_S
+            correction = model.correction(observations[i], x, p, turn_rate, (t_ns - last_ns) / NS_PER_S)
+            if correction is None:
+                continue
+            (outcome,) = self._robot.fuse(t_ns, (correction,))
+            accepted = outcome.verdict is Verdict.OK
+            verdicts[i] = outcome.verdict
+            if accepted:
+                self._goal_ns = t_ns
+            if self._monitor.landmark(accepted):
+                cfg = self.config.vision
+                self._robot.open_up(0.5 * cfg.lost_sigma_m, 0.5 * cfg.lost_sigma_theta_rad)
 
     def _path(self) -> EgoPath:
         trail = self._robot.trail

@@ -55,7 +55,7 @@ class GoalModel:
         ]
 
     def correction(
-        self, observation: FieldObservation, x: FloatArray, p: FloatArray, turn_rate_rad_s: float
+        self, observation: FieldObservation, x: FloatArray, p: FloatArray, turn_rate_rad_s: float, interval_s: float
     ) -> Correction | None:
         """Return the correction that a goal box makes to the pose, or None when the box says nothing.
 
@@ -64,6 +64,7 @@ class GoalModel:
             x: the state at the capture time, (SIZE,): decides which goal is meant.
             p: its covariance.
             turn_rate_rad_s: how fast the robot turned then: jitter of the capture time becomes a bearing error.
+            interval_s: time since the last goal that was used.
         """
         cfg, k = self._config, self._camera.intrinsics
         left, top, right, bottom = observation.box_px
@@ -81,10 +82,14 @@ class GoalModel:
         common = math.hypot(turn_rate_rad_s * cfg.timing_sigma_s, cfg.common_bearing_sigma_rad)
         covariance[:2, :2] += common**2
         covariance = covariance[np.ix_(rows, rows)]
+        # Noise with correlation time T, sampled every dt, averages like white noise of (1 + 2 T / dt) the variance.
+        inflation = 1.0 + 2.0 * cfg.correlation_s / max(interval_s, 1e-3)
         best: tuple[float, Correction] | None = None
         for corners in self._goals:
             predict, jacobian = self._goal(corners, rows)
-            correction = Correction(z[rows], predict, jacobian, covariance, _difference, self._gates[len(rows)])
+            correction = Correction(
+                z[rows], predict, jacobian, covariance, _difference, self._gates[len(rows)], inflation=inflation
+            )
             h = jacobian(x)
             y = _difference(z[rows], predict(x))
             distance2 = float(y @ np.linalg.solve(h @ p @ h.T + covariance, y))

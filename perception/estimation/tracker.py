@@ -81,6 +81,8 @@ class Tracker:
         self._gate = float(chi2.ppf(config.gate_probability, 2))
         self._next_id = 1
         self._last_ns: int | None = None
+        self.fed: tuple[Track | None, ...] = ()
+        """For each sighting of the last frame, the track that it fed or founded."""
 
     def observe(
         self,
@@ -106,14 +108,14 @@ class Tracker:
             if self._last_ns is not None and track.visible is False:
                 track.log_odds -= self.config.unseen_log_odds_per_s * max(0, t_ns - self._last_ns) / NS_PER_S
         self._last_ns = t_ns
-        verdicts = [Verdict.OUTLIER] * len(sightings)
+        fed: list[Track | None] = [None] * len(sightings)
         matched: set[int] = set()
         taken: set[int] = set()
         for _, row, column in self._pairs(sightings, t_ns):
             if row in taken:
                 continue
             taken.add(row)
-            verdicts[row] = Verdict.OK
+            fed[row] = self.tracks[column]
             if column in matched:
                 continue  # A second box on the same object (split or double detection): explained, not used.
             matched.add(column)
@@ -123,10 +125,10 @@ class Tracker:
                 self._miss(track, t_ns, range_if_visible(track.filter.x[:2]))
         for row, sighting in enumerate(sightings):
             if row not in taken and sighting.birth:
-                self._found(sighting, t_ns, ego)
-                verdicts[row] = Verdict.OK
+                fed[row] = self._found(sighting, t_ns, ego)
         self._bury(t_ns)
-        return tuple(verdicts)
+        self.fed = tuple(fed)
+        return tuple(Verdict.OUTLIER if track is None else Verdict.OK for track in fed)
 
     def best(self) -> Track | None:
         """The confirmed track that most surely exists."""
