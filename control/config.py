@@ -60,13 +60,14 @@ class SearchConfig:
 
     `spin_rates_rad_s` are the rates of the first, second, ... pass over the field (the last one repeats): at
     2.4 rad/s a ball stays in a 53 degree picture for 11 frames of 30 Hz, and 4 ms of exposure smear it by 6 px.
-    `detection_range_m` is how far a ball is surely detected; `half_view_rad` the half angle that is trusted.
+    `look_ranges_m` is how far ground counts as looked at, per pass: the first as far as a ball is surely detected,
+    the next closer, for the ball that was missed. `half_view_rad` is the half angle that is trusted.
     """
 
     spin_rates_rad_s: tuple[float, ...] = (2.4, 1.8)
     spin_accel_rad_s2: float = 12.0
     half_view_rad: float = 0.40
-    detection_range_m: float = 3.0
+    look_ranges_m: tuple[float, ...] = (3.0, 2.0)
     confirm_sightings: int = 3
     confirm_age_s: float = 0.35
     candidate_lost_s: float = 0.6
@@ -83,8 +84,9 @@ class SearchConfig:
     def __post_init__(self) -> None:
         """Check the values."""
         _require_positive(self)
-        if not self.spin_rates_rad_s or min(self.spin_rates_rad_s) <= 0.0:
-            raise ValueError("spin_rates_rad_s needs at least one rate > 0")
+        for name, values in (("spin_rates_rad_s", self.spin_rates_rad_s), ("look_ranges_m", self.look_ranges_m)):
+            if not values or min(values) <= 0.0:
+                raise ValueError(f"{name} needs at least one value, all > 0")
         if self.hop_max_m < self.hop_min_m:
             raise ValueError("hop_max_m is below hop_min_m")
 
@@ -161,11 +163,16 @@ class HoldConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlayConfig:
-    """What concerns all plays: how slow is DEGRADED, when a break-beam is believed, when a place is given up."""
+    """What concerns all plays: how slow is DEGRADED, when a break-beam is believed, when a place is given up.
+
+    A break-beam that is closed for `beam_stuck_s` while the ball is seen further than `beam_trust_range_m` away is
+    stuck (dirt, a bent sensor).
+    """
 
     degraded_speed_share: float = 0.5
     beam_trust_s: float = 0.06
     beam_trust_range_m: float = 0.35
+    beam_stuck_s: float = 0.3
     misses_until_ignored: int = 4
     ignore_after_misses_s: float = 8.0
 

@@ -62,7 +62,7 @@ class Player:
             world: the estimator's belief, predicted to now.
             referee: the last command heard, or None before the first.
             team: radio messages that arrived in this tick.
-            mode: the supervisor's verdict; DEGRADED plays on slowly, BOOT and SAFE_STOP stand.
+            mode: the supervisor's verdict; ACTIVE plays, DEGRADED plays on slowly, all others stand.
             t_now_ns: time of this tick.
         """
         self._seq += 1
@@ -105,7 +105,7 @@ class Player:
             return "no referee command yet"
         if referee.code is not RefereeCode.FORCE_START:
             return f"referee: {referee.code.value}"
-        if mode in (Mode.BOOT, Mode.SAFE_STOP):
+        if mode not in (Mode.ACTIVE, Mode.DEGRADED):
             return f"mode: {mode.value}"
         if self._play is None:
             return f"no play for stage {referee.stage}"

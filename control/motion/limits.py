@@ -121,7 +121,8 @@ class MotionLimiter:
                 max_omega_rad_s=bounds.omega_rad_s,
                 decel_m_s2=limits.profile_share * bounds.brake_m_s2,
                 angular_decel_rad_s2=limits.profile_share * limits.max_angular_accel_rad_s2,
-                response_s=limits.response_s + 0.5 * bounds.brake_m_s2 / limits.max_jerk_m_s3,
+                response_s=limits.response_s,
+                ramp_s=0.5 * bounds.brake_m_s2 / limits.max_jerk_m_s3,
             )
         else:
             twist = target.twist_in_robot

@@ -41,6 +41,7 @@ def twist_towards(
     decel_m_s2: float,
     angular_decel_rad_s2: float,
     response_s: float,
+    ramp_s: float = 0.0,
 ) -> Twist2:
     """Return the body twist that drives to a pose, straight in the world, turning on the way.
 
@@ -54,11 +55,12 @@ def twist_towards(
         decel_m_s2: braking that the profile may count on.
         angular_decel_rad_s2: the same for turning.
         response_s: delay between a command and the body's speed.
+        ramp_s: what the jerk limit adds to the delay of braking.
     """
     distance_m = math.hypot(target_in_robot.x_m, target_in_robot.y_m)
-    omega_rad_s = turn_rate(target_in_robot.theta_rad, max_omega_rad_s, angular_decel_rad_s2, response_s)
+    omega_rad_s = turn_rate(target_in_robot.theta_rad, max_omega_rad_s, angular_decel_rad_s2, response_s + ramp_s)
     if distance_m < 1e-6:
         return Twist2(0.0, 0.0, omega_rad_s)
-    speed_m_s = min(max_speed_m_s, speed_to_stop(distance_m, decel_m_s2, response_s))
+    speed_m_s = min(max_speed_m_s, speed_to_stop(distance_m, decel_m_s2, response_s + ramp_s))
     direction_rad = math.atan2(target_in_robot.y_m, target_in_robot.x_m) - omega_rad_s * response_s
     return Twist2(speed_m_s * math.cos(direction_rad), speed_m_s * math.sin(direction_rad), omega_rad_s)

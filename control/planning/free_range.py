@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from robot.core.geometry import FloatArray
+
 Vec2 = tuple[float, float]
 
 
@@ -31,3 +35,21 @@ def clear_distance_m(free_range_m: Sequence[Vec2], direction_rad: float, half_wi
         if abs(across) <= half_width_m and (nearest is None or along < nearest):
             nearest = along
     return nearest if left_seen and right_seen else None
+
+
+def nearest_ahead_m(points_m: FloatArray, start_m: Vec2, heading_rad: float, half_width_m: float) -> float:
+    """Return how far the nearest of some points is along a corridor; infinite when none is in it.
+
+    Args:
+        points_m: (N, 2) points, for instance those of walls, in any frame.
+        start_m: where the corridor begins, same frame.
+        heading_rad: its direction, same frame.
+        half_width_m: half its width.
+    """
+    if len(points_m) == 0:
+        return math.inf
+    dx, dy = points_m[:, 0] - start_m[0], points_m[:, 1] - start_m[1]
+    c, s = math.cos(heading_rad), math.sin(heading_rad)
+    along, across = dx * c + dy * s, dy * c - dx * s
+    inside = along[(along > 0.0) & (np.abs(across) <= half_width_m)]
+    return float(inside.min()) if inside.size else math.inf

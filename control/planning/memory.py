@@ -27,6 +27,7 @@ _BEHIND_EDGE_M = 0.6
 _EVIDENCE_MAX = 6
 _NEAR_WALL_M = 2.2
 _WALL_GRID_M = 0.04
+_WALL_GAP_M = 0.8
 _WALL_POINTS_MAX = 4000
 _OWN_RADIUS_M = 0.45
 
@@ -49,6 +50,7 @@ class FieldMemory:
         self._last_capture_ns: int | None = None
         self._origin: Vec2 | None = None
         self.has_edges = False
+        self.look_range_m = config.look_ranges_m[0]
         self.carpet: NDArray[np.int8] = np.zeros((_CELLS, _CELLS), dtype=np.int8)
         self.looked: BoolArray = np.zeros((_CELLS, _CELLS), dtype=np.bool_)
 
@@ -72,7 +74,7 @@ class FieldMemory:
             if not world.free_range_m:  # vision gives no carpet's edge: only "looked at" can be kept
                 self._last_capture_ns = t_now_ns
                 half = self._config.half_view_rad
-                self._see(pose, np.array([-half, half]), np.full(2, self._config.detection_range_m), edges=False)
+                self._see(pose, np.array([-half, half]), np.full(2, self.look_range_m), edges=False)
             return
         self._last_capture_ns = capture_ns
         self.has_edges = True
@@ -80,9 +82,22 @@ class FieldMemory:
         self._see(then, table[:, 0], table[:, 1], edges=True)
         self._remember_walls(then, table)
 
-    def forget_looks(self) -> None:
-        """Start a new pass over the field: the carpet stays known, looking starts again."""
+    def forget_looks(self, look_range_m: float) -> None:
+        """Start a new pass over the field: the carpet stays known, looking starts again, out to another range."""
         self.looked[:] = False
+        self.look_range_m = look_range_m
+
+    def forget_around(self, place_world_m: Vec2, radius_m: float) -> None:
+        """Look again around a place: the ball was lost there and may have rolled where nothing was before."""
+        rows, cols, x, y = self._window(place_world_m, radius_m)
+        near = (x - place_world_m[0]) ** 2 + (y - place_world_m[1]) ** 2 <= radius_m**2
+        self.looked[rows, cols] &= ~near
+
+    def block(self, place_world_m: Vec2, radius_m: float) -> None:
+        """Note that something stands there which the camera does not show: the robot was stopped by it."""
+        rows, cols, x, y = self._window(place_world_m, radius_m)
+        near = (x - place_world_m[0]) ** 2 + (y - place_world_m[1]) ** 2 <= radius_m**2
+        self.carpet[rows, cols][near] = -_EVIDENCE_MAX
 
     def wall_points(self, near_world_m: Vec2, reach_m: float) -> FloatArray:
         """Return the (N, 2) points of the carpet's edge that were seen from close by, within reach of a point."""
@@ -129,7 +144,7 @@ class FieldMemory:
 
     def _see(self, pose: Pose2, bearings: FloatArray, ranges: FloatArray, *, edges: bool) -> None:
         config = self._config
-        reach = min(_EDGE_TRUST_M, float(ranges.max()) + _BEHIND_EDGE_M) if edges else config.detection_range_m
+        reach = min(_EDGE_TRUST_M, float(ranges.max()) + _BEHIND_EDGE_M) if edges else self.look_range_m
         rows, cols, x, y = self._window((pose.x_m, pose.y_m), reach)
         dx, dy = x - pose.x_m, y - pose.y_m
         distance = np.hypot(dx, dy)
@@ -146,22 +161,29 @@ class FieldMemory:
             np.clip(carpet + change, -_EVIDENCE_MAX, _EVIDENCE_MAX, out=carpet)
         carpet[distance < _OWN_RADIUS_M] = _EVIDENCE_MAX
         seen = in_view & (np.abs(bearing) <= config.half_view_rad)
-        self.looked[rows, cols] |= (seen & (distance <= config.detection_range_m)) | (distance < _OWN_RADIUS_M)
+        self.looked[rows, cols] |= (seen & (distance <= self.look_range_m)) | (distance < _OWN_RADIUS_M)
 
     def _remember_walls(self, pose: Pose2, table: FloatArray) -> None:
         if len(self._walls) > _WALL_POINTS_MAX:
             self._walls.clear()
-        for bearing_rad, range_m in table:
-            if range_m < _NEAR_WALL_M:
-                angle = pose.theta_rad + bearing_rad
-                key = (
-                    round((pose.x_m + range_m * math.cos(angle)) / _WALL_GRID_M),
-                    round((pose.y_m + range_m * math.sin(angle)) / _WALL_GRID_M),
-                )
-                self._walls[key] = self._walls.get(key, 0) + 1
+        near = table[table[:, 1] < _NEAR_WALL_M]
+        angles = pose.theta_rad + near[:, 0]
+        points = np.column_stack([pose.x_m + near[:, 1] * np.cos(angles), pose.y_m + near[:, 1] * np.sin(angles)])
+        for key in {(round(x / _WALL_GRID_M), round(y / _WALL_GRID_M)) for x, y in _filled(points).tolist()}:
+            self._walls[key] = self._walls.get(key, 0) + 1
 
     def _pose_at(self, t_ns: int) -> Pose2 | None:
         """Return the remembered pose nearest to a time, or None where the history does not reach back that far."""
         if not self._poses or t_ns < self._poses[0][0] - int(0.02 * NS_PER_S):
             return None
         return min(self._poses, key=lambda entry: abs(entry[0] - t_ns))[1]
+
+
+def _filled(points: FloatArray) -> FloatArray:
+    """Return a polyline's points with its short stretches filled in: a wall seen along its length has few points."""
+    if len(points) < 2:
+        return points
+    steps = np.hypot(*np.diff(points, axis=0).T)
+    counts = np.where(steps <= _WALL_GAP_M, np.ceil(steps / _WALL_GRID_M), 1).astype(np.int64)
+    parts = [a + (b - a) * np.arange(n)[:, None] / n for a, b, n in zip(points, points[1:], counts, strict=False)]
+    return np.vstack([*parts, points[-1:]])

@@ -31,10 +31,10 @@ class Viewpoint:
     gain_m2: float
 
 
-def unseen_bearings(memory: FieldMemory, pose: Pose2, config: SearchConfig) -> list[float]:
-    """Return the bearings (robot frame, (-pi, pi]) in which something within detection range was not looked at yet."""
+def unseen_bearings(memory: FieldMemory, pose: Pose2) -> list[float]:
+    """Return the bearings (robot frame, (-pi, pi]) in which something within look range was not looked at yet."""
     headings = (np.arange(_SECTORS) + 0.5) * math.tau / _SECTORS
-    distances = np.arange(_RAY_START_M, config.detection_range_m, CELL_M)
+    distances = np.arange(_RAY_START_M, memory.look_range_m, CELL_M)
     x = pose.x_m + np.outer(np.cos(headings), distances)
     y = pose.y_m + np.outer(np.sin(headings), distances)
     carpet, looked = memory.state_at(np.column_stack([x.ravel(), y.ravel()]))
@@ -89,7 +89,7 @@ def next_viewpoint(memory: FieldMemory, pose: Pose2, config: SearchConfig) -> Vi
         hop = config.hop_min_m
         while hop <= way + 1e-9:
             place = (pose.x_m + hop * math.cos(heading), pose.y_m + hop * math.sin(heading))
-            gain = memory.unseen_area_m2(place, config.detection_range_m)
+            gain = memory.unseen_area_m2(place, memory.look_range_m)
             cost_s = hop / config.travel_speed_m_s + abs(turn) / config.spin_rates_rad_s[0] + _SPIN_S
             if gain > 2.0 * CELL_M**2 and gain / cost_s > best_rate * 1.001:
                 best, best_rate = Viewpoint(place, gain), gain / cost_s

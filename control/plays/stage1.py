@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -43,6 +42,7 @@ class Stage1(SkillPlay):
         self._start: Pose2 | None = None
         self._moved = False
         self._beam_since_ns: int | None = None
+        self._contradicted_ns: int | None = None
 
     def interrupt(self, view: View) -> str | None:
         """Go to holding as soon as the break-beam is believed, whatever the present skill."""
@@ -75,12 +75,22 @@ class Stage1(SkillPlay):
         self._moved = self._moved or self._start.distance_to(view.pose) > _MOVED_M or turned > _MOVED_RAD
 
     def _beam_believed(self, view: View) -> bool:
-        """True when the break-beam has been closed for a while and the camera does not see the ball elsewhere."""
-        config, ball = view.config.play, view.world.ball
-        seen_elsewhere = ball.valid and ball.visible and math.hypot(*ball.ball_in_robot_m) > config.beam_trust_range_m
-        if not ball.in_dribbler or seen_elsewhere:
+        """True when the ball has been at the dribbler for a while: a flicker must not end a search."""
+        self._watch_for_a_stuck_beam(view)
+        if not view.has_ball:
             self._beam_since_ns = None
             return False
         if self._beam_since_ns is None:
             self._beam_since_ns = view.t_now_ns
-        return view.seconds_since(self._beam_since_ns) >= config.beam_trust_s
+        return view.seconds_since(self._beam_since_ns) >= view.config.play.beam_trust_s
+
+    def _watch_for_a_stuck_beam(self, view: View) -> None:
+        if not view.world.ball.in_dribbler:
+            view.notes.beam_stuck = False
+        if not view.world.ball.in_dribbler or not view.ball_seen_elsewhere:
+            self._contradicted_ns = None
+            return
+        if self._contradicted_ns is None:
+            self._contradicted_ns = view.t_now_ns
+        if view.seconds_since(self._contradicted_ns) >= view.config.play.beam_stuck_s:
+            view.notes.beam_stuck = True

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from control.motion.trajectory import speed_to_stop
 from control.planning.approach_line import approach_heading
+from control.planning.free_range import nearest_ahead_m
 from control.planning.keep_in import keep_in
 from control.skills.skill import SKILLS, SkillStep, Status, View
 from robot.core.geometry import Pose2, wrap_angle
@@ -16,6 +17,8 @@ Vec2 = tuple[float, float]
 
 _ORBIT_STEP_RAD = math.radians(50.0)
 _ORBIT_FROM_RAD = math.radians(60.0)
+_WALLS_WITHIN_M = 1.2
+_ALONG_WALLS_M_S = 0.2
 
 
 @SKILLS.register("approach")
@@ -122,8 +125,7 @@ class Approach:
     def _to(self, view: View, ball: Vec2, heading: float) -> MotionTarget:
         config = view.config.approach
         behind = Pose2(*ball, heading) @ Pose2(-config.pre_dock_m, 0.0, 0.0)
-        goal = keep_in(behind, view.world.robot, view.field, view.body.radius_m)
-        return view.go(goal, speed_m_s=0.5 * config.speed_m_s, accel_m_s2=config.accel_m_s2)
+        return self._carefully(view, behind, 0.5 * config.speed_m_s)
 
     def _around(self, view: View, ball: Vec2, heading: float) -> MotionTarget:
         """Drive to the pre-dock place, round the ball when it is in the way, always facing it."""
@@ -135,5 +137,16 @@ class Approach:
         if abs(left) > _ORBIT_FROM_RAD:
             side = facing + math.copysign(_ORBIT_STEP_RAD, left)
         goal = Pose2(*ball, side) @ Pose2(-config.pre_dock_m, 0.0, 0.0)
-        goal = keep_in(Pose2(goal.x_m, goal.y_m, facing), view.world.robot, view.field, view.body.radius_m)
-        return view.go(goal, speed_m_s=config.speed_m_s, accel_m_s2=config.accel_m_s2)
+        return self._carefully(view, Pose2(goal.x_m, goal.y_m, facing), config.speed_m_s)
+
+    def _carefully(self, view: View, goal: Pose2, speed_m_s: float) -> MotionTarget:
+        """Drive to a pose, sideways or backwards too, slowing down before walls that the camera may not show now."""
+        config, motion, pose = view.config.approach, view.config.motion, view.pose
+        goal = keep_in(goal, view.world.robot, view.field, view.body.radius_m)
+        way = math.atan2(goal.y_m - pose.y_m, goal.x_m - pose.x_m)
+        walls = view.memory.wall_points((pose.x_m, pose.y_m), _WALLS_WITHIN_M)
+        ahead = nearest_ahead_m(walls, (pose.x_m, pose.y_m), way, view.body.radius_m)
+        room = ahead - view.body.radius_m - config.wall_clearance_m
+        brake = motion.profile_share * config.accel_m_s2
+        safe = speed_to_stop(min(room, _WALLS_WITHIN_M), brake, motion.response_s, _ALONG_WALLS_M_S)
+        return view.go(goal, speed_m_s=min(speed_m_s, safe), accel_m_s2=config.accel_m_s2)

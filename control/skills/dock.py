@@ -11,6 +11,9 @@ from robot.core.geometry import Pose2, Twist2, wrap_angle
 
 Vec2 = tuple[float, float]
 
+_TOUCHING_M = 0.03
+_FLICKER_S = 0.08
+
 
 @SKILLS.register("dock")
 class Dock:
@@ -30,6 +33,7 @@ class Dock:
         self._ball: Vec2 | None = None
         self._heading_rad = 0.0
         self._closed_ns: int | None = None
+        self._last_closed_ns = 0
 
     def enter(self, view: View) -> None:
         """Remember the ball and the line to it."""
@@ -40,29 +44,27 @@ class Dock:
 
     def step(self, view: View) -> SkillStep:
         """See `Skill.step`."""
-        config, world_ball = view.config.dock, view.world.ball
+        config = view.config.dock
         dribbler = config.dribbler_rad_s
-        if world_ball.in_dribbler:
-            if self._closed_ns is None:
-                self._closed_ns = view.t_now_ns
-            pressing = view.drive(
-                Twist2(config.seat_speed_m_s, 0.0, 0.0), accel_m_s2=config.accel_m_s2, dribbler_rad_s=dribbler
-            )
-            done = view.seconds_since(self._closed_ns) >= config.seat_s
-            status = Status.DONE if done else Status.RUNNING
-            return SkillStep(pressing, "seat", "break-beam closed", status)
-        self._closed_ns = None
-        if view.ball is not None:
+        if self._at_the_bar(view):
+            seated = Twist2(config.seat_speed_m_s, 0.0, 0.0)
+            pressing = view.drive(seated, accel_m_s2=config.accel_m_s2, dribbler_rad_s=dribbler)
+            done = view.has_ball and view.seconds_since(self._closed_ns or view.t_now_ns) >= config.seat_s
+            return SkillStep(pressing, "seat", "break-beam closed", Status.DONE if done else Status.RUNNING)
+        hold_x = view.body.ball_hold_x_m()
+        if view.ball is not None and view.in_robot(view.ball)[0] > hold_x + _TOUCHING_M:
+            # closer than this the estimator pushes an unseen ball ahead of the hull, and contact would never be missed
             self._ball = view.ball
         if self._ball is None:
             return SkillStep(view.stop(), "lost", "no ball to dock", Status.FAILED)
         x, y = view.in_robot(self._ball)
-        hold_x = view.body.ball_hold_x_m()
         gap = x - hold_x
         far = x > view.config.approach.pre_dock_m + config.escaped_m or abs(y) > config.escaped_m
         if far and view.ball_age_s < 0.2:
             return SkillStep(view.stop(), "lost", "the ball escaped", Status.FAILED)
         if gap < -config.overshoot_m or view.seconds_since(self._since_ns) > config.timeout_s:
+            if view.notes.beam_stuck:  # nothing can confirm the ball: the way is all there is
+                return SkillStep(view.stop(dribbler_rad_s=dribbler), "blind", "contact assumed", Status.DONE)
             reason = "no ball at the expected contact" if gap < -config.overshoot_m else "time is up"
             return SkillStep(view.stop(), "miss", reason, Status.FAILED)
         state = "advance" if gap > 0.0 else "push"
@@ -71,6 +73,15 @@ class Dock:
             state,
             f"{gap:+.3f} m to contact",
         )
+
+    def _at_the_bar(self, view: View) -> bool:
+        """True from the first closed break-beam on, until it has been open for longer than a flicker."""
+        if view.has_ball:
+            self._closed_ns = view.t_now_ns if self._closed_ns is None else self._closed_ns
+            self._last_closed_ns = view.t_now_ns
+        elif self._closed_ns is not None and view.seconds_since(self._last_closed_ns) > _FLICKER_S:
+            self._closed_ns = None
+        return self._closed_ns is not None
 
     def _twist(self, view: View, x: float, y: float, gap: float) -> Twist2:
         config, motion = view.config.dock, view.config.motion

@@ -41,7 +41,7 @@ class GoTo:
             return SkillStep(view.stop(), "there", "goal reached", Status.DONE)
         if view.seconds_since(self._since_ns) > _TIMEOUT_S:
             return SkillStep(view.stop(), "late", f"{distance:.2f} m short of the goal", Status.FAILED)
-        dribbler = view.config.dock.dribbler_rad_s if view.world.ball.in_dribbler else 0.0
+        dribbler = view.config.dock.dribbler_rad_s if view.has_ball else 0.0
         speed = view.config.approach.speed_m_s
         target = view.go(goal, speed_m_s=speed, accel_m_s2=view.config.approach.accel_m_s2, dribbler_rad_s=dribbler)
         reason = f"{distance:.2f} m, {math.degrees(error):.0f} deg to go"

@@ -32,7 +32,9 @@ class Hold:
         """See `Skill.step`."""
         config, dribbler = view.config.hold, view.config.dock.dribbler_rad_s
         standing = view.stop(brake_m_s2=config.brake_m_s2, dribbler_rad_s=dribbler)
-        if view.world.ball.in_dribbler:
+        if view.notes.beam_stuck and view.ball_seen_elsewhere:
+            return SkillStep(view.stop(), "lost", "the ball is seen elsewhere", Status.FAILED)
+        if view.has_ball or view.notes.beam_stuck:
             self._closed_ns = view.t_now_ns
             self._regrip_ns, self._regrip_from = None, None
             return SkillStep(standing, "hold", "ball at the dribbler")

@@ -13,6 +13,16 @@ from robot.core.geometry import Pose2, Twist2, wrap_angle
 from robot.core.messages import MotionTarget
 
 _REPLAN_S = 0.1
+_ROLLED_M = 1.5
+_STUCK_S = 0.7
+_STUCK_M = 0.1
+_BLOCKED_AHEAD_M = 0.35
+_BLOCKED_RADIUS_M = 0.3
+
+
+def _of_pass(values: tuple[float, ...], number: int) -> float:
+    """Return the value of a pass over the field; the last one repeats."""
+    return values[min(number, len(values) - 1)]
 
 
 @SKILLS.register("search")
@@ -34,6 +44,8 @@ class Search:
         self._pass = 0
         self._goal: Viewpoint | None = None
         self._resume = "spin"
+        self._nearest_m = math.inf
+        self._nearest_ns = 0
 
     def enter(self, view: View) -> None:
         """Start with the place where the ball was lost, if there is one; the memory of the field is kept."""
@@ -41,6 +53,7 @@ class Search:
         if hint is not None:
             bearing = math.atan2(view.in_robot(hint)[1], view.in_robot(hint)[0])
             self._sign = math.copysign(1.0, bearing)
+            view.memory.forget_around(hint, _ROLLED_M)
         self._goal = None
         self._switch("spin" if hint is None else "hint", view)
 
@@ -98,14 +111,14 @@ class Search:
             self._turned_rad += self._sign * wrap_angle(theta - self._last_theta_rad)
         self._last_theta_rad = theta
         if self._planned_ns is None or view.seconds_since(self._planned_ns) >= _REPLAN_S:
-            bearings = unseen_bearings(view.memory, view.pose, config)
+            bearings = unseen_bearings(view.memory, view.pose)
             first = self._planned_ns is None
             self._planned_ns = view.t_now_ns
             if not bearings or self._turned_rad > math.tau:
                 return self._leave(view)
             if first or self._turned_rad < 0.0:
                 self._sign = spin_sign(bearings, self._sign)
-        rate = config.spin_rates_rad_s[min(self._pass, len(config.spin_rates_rad_s) - 1)]
+        rate = _of_pass(config.spin_rates_rad_s, self._pass)
         target = view.drive(Twist2(0.0, 0.0, self._sign * rate))
         return SkillStep(target, "spin", f"looking around, pass {self._pass + 1}")
 
@@ -116,33 +129,47 @@ class Search:
         reason = "driving to unseen carpet"
         if self._goal is None:
             self._pass += 1
-            view.memory.forget_looks()
+            view.memory.forget_looks(_of_pass(config.look_ranges_m, self._pass))
             self._goal = longest_way(view.memory, view.pose, config)
             reason = "all was looked at: another pass"
         if self._goal is None:  # boxed in: nothing known to be free
             self._switch("spin", view)
             return SkillStep(view.stop(), "spin", "no free way")
         self._switch("travel", view)
+        self._nearest_m, self._nearest_ns = math.inf, view.t_now_ns
         return self._travel(view, reason)
 
     def _travel(self, view: View, reason: str = "driving to unseen carpet") -> SkillStep:
         config, pose = view.config.search, view.pose
-        if self._goal is None:
+        if self._goal is None or self._arrived(view, self._goal):
             self._switch("spin", view)
             return self._spin(view)
         x, y = self._goal.position_in_world_m
-        distance = math.hypot(x - pose.x_m, y - pose.y_m)
         heading = math.atan2(y - pose.y_m, x - pose.x_m)
-        error = abs(wrap_angle(heading - pose.theta_rad))
-        ahead = clear_distance_m(view.world.free_range_m, 0.0, view.body.radius_m)
-        blocked = ahead is not None and error < 0.2 and ahead < config.wall_distance_m
-        late = view.seconds_since(self._since_ns) > 2.0 + 2.0 * config.hop_max_m / config.travel_speed_m_s
-        if distance <= config.travel_arrive_m or blocked or late:
-            self._switch("spin", view)
-            return self._spin(view)
         goal = keep_in(Pose2(x, y, heading), view.world.robot, view.field, config.wall_distance_m)
-        # the camera should see where the robot goes: turn first, then drive
-        speed = config.travel_speed_m_s if error < 0.5 else 0.3 * config.travel_speed_m_s
-        if view.memory.has_edges is False:
-            speed *= 0.5
+        # the camera should see where the robot goes: turn first, then drive; and without a carpet's edge go slowly
+        turned = abs(wrap_angle(heading - pose.theta_rad)) < 0.5
+        speed = config.travel_speed_m_s * (1.0 if turned else 0.3) * (1.0 if view.memory.has_edges else 0.5)
         return SkillStep(view.go(goal, speed_m_s=speed, accel_m_s2=config.travel_accel_m_s2), "travel", reason)
+
+    def _arrived(self, view: View, goal: Viewpoint) -> bool:
+        """True at the goal, before a wall, or when the robot does not come nearer (something holds it)."""
+        config, pose = view.config.search, view.pose
+        x, y = goal.position_in_world_m
+        distance = math.dist((x, y), (pose.x_m, pose.y_m))
+        heading = math.atan2(y - pose.y_m, x - pose.x_m)
+        if distance <= config.travel_arrive_m:
+            return True
+        if abs(wrap_angle(heading - pose.theta_rad)) > 0.2:
+            self._nearest_ns = view.t_now_ns  # still turning
+        else:
+            ahead = clear_distance_m(view.world.free_range_m, 0.0, view.body.radius_m)
+            if ahead is not None and ahead < config.wall_distance_m:
+                return True
+        if distance < self._nearest_m - _STUCK_M:
+            self._nearest_m, self._nearest_ns = distance, view.t_now_ns
+        if view.seconds_since(self._nearest_ns) < _STUCK_S:
+            return False
+        c, s = math.cos(heading), math.sin(heading)
+        view.memory.block((pose.x_m + _BLOCKED_AHEAD_M * c, pose.y_m + _BLOCKED_AHEAD_M * s), _BLOCKED_RADIUS_M)
+        return True

@@ -43,6 +43,8 @@ class Notes:
     misses: int = 0
     hint_in_world_m: Vec2 | None = None
     ignored: list[IgnoredPlace] = field(default_factory=list)
+    beam_stuck: bool = False
+    """The break-beam stays closed although the ball was seen elsewhere: it says nothing until it opens."""
     goal_in_world: Pose2 | None = None
     """Where `go_to` should go."""
 
@@ -75,6 +77,17 @@ class View:
     def seconds_since(self, t_ns: int) -> float:
         """Time from `t_ns` to now, in seconds."""
         return (self.t_now_ns - t_ns) / NS_PER_S
+
+    @property
+    def has_ball(self) -> bool:
+        """True while the break-beam is closed and can be believed."""
+        return self.world.ball.in_dribbler and not self.notes.beam_stuck and not self.ball_seen_elsewhere
+
+    @property
+    def ball_seen_elsewhere(self) -> bool:
+        """True when the last picture shows the ball too far away to be at the dribbler."""
+        ball = self.world.ball
+        return ball.valid and ball.visible and math.hypot(*ball.ball_in_robot_m) > self.config.play.beam_trust_range_m
 
     @property
     def ball_age_s(self) -> float:

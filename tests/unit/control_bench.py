@@ -265,7 +265,9 @@ class Bench:
         self._track()
         world = self.world()
         t = self.tick * TICK_NS
-        referee = RefereeCommand(seq=list(RefereeCode).index(code), t_capture_ns=0, t_receive_ns=0, valid=True, code=code)
+        referee = RefereeCommand(
+            seq=list(RefereeCode).index(code), t_capture_ns=0, t_receive_ns=0, valid=True, code=code
+        )
         self.decision = self.player.decide(world, referee, (), self.mode, t)
         command = self.limiter.apply(self.decision.target, world, t)
         self.commands.append(command)
