@@ -26,7 +26,7 @@ class LinkConfig:
     parity: str = "N"
     stop_bits: int = 1
     low_latency: bool = True
-    hello_interval_ms: int = 100
+    hello_interval_ms: int = 20
     lost_after_ms: int = 100
     health_interval_ms: int = 1000
     parameter_retry_ms: int = 50

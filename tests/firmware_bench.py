@@ -72,20 +72,21 @@ class MotorBench:
         self.wheels_from_twist = np.stack([-np.sin(angles), np.cos(angles), mount], axis=1) / self.body.wheel_radius_m
         self.mass_kg = self.body.mass_kg * self.mass_factor
         rigid = np.diag([self.mass_kg, self.mass_kg, self.body.yaw_inertia_kg_m2 * self.mass_factor])
-        self.inertia = rigid + self.wheel_inertia_kg_m2 * self.wheels_from_twist.T @ self.wheels_from_twist
+        wheels = self.wheel_inertia_kg_m2 * self.wheels_from_twist.T @ self.wheels_from_twist
+        self.mobility = np.linalg.inv(rigid + wheels)
 
     def step(self, duty: tuple[float, ...], dt_s: float = 1e-3) -> SensorInputs:
-        g, h = self.wheels_from_twist, dt_s / 4
-        for _ in range(4):
+        g, h = self.wheels_from_twist, dt_s / 2
+        drive = np.array(duty) * (STALL_NM * self.battery_v / NOMINAL_V)
+        for _ in range(2):
             speed = g @ self.twist
-            torque = STALL_NM * (np.array(duty) * self.battery_v / NOMINAL_V - speed / NO_LOAD_RAD_S)
-            torque -= self.friction_nm * np.tanh(speed / 0.5)
-            vx, vy, omega = self.twist
-            turning = self.mass_kg * np.array([omega * vy, -omega * vx, 0.0])
-            self.twist = self.twist + np.linalg.solve(self.inertia, g.T @ torque + turning) * h
+            torque = drive - speed * (STALL_NM / NO_LOAD_RAD_S) - self.friction_nm * np.tanh(speed / 0.5)
+            vx, vy, omega = self.twist.tolist()
+            turning = np.array((self.mass_kg * omega * vy, -self.mass_kg * omega * vx, 0.0))
+            self.twist = self.twist + self.mobility @ (g.T @ torque + turning) * h
             self.wheel_rad = self.wheel_rad + g @ self.twist * h
             c, s = math.cos(self.pose[2]), math.sin(self.pose[2])
-            self.pose = self.pose + np.array([c * vx - s * vy, s * vx + c * vy, omega]) * h
+            self.pose = self.pose + np.array((c * vx - s * vy, s * vx + c * vy, omega)) * h
         return self.sensors()
 
     def sensors(self) -> SensorInputs:
