@@ -20,6 +20,7 @@ from firmware_bridge.link.parameters import body_parameters
 from perception.camera.model import CameraModel
 from perception.camera.observe import observe
 from perception.estimation.estimator import Estimator
+from perception.field.boundary import on_carpet
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Twist2
 from robot.core.health import HealthMonitor
@@ -29,6 +30,7 @@ from robot.core.messages import (
     FaultEvent,
     Mode,
     MotionCommand,
+    ObjectClass,
     RefereeCode,
     RefereeCommand,
     SerialChunk,
@@ -127,7 +129,7 @@ class Pipeline:
 
     def _on_detections(self, batch: TickBatch) -> None:
         for raw in batch.detections:
-            seen = _without_nonsense(raw)
+            seen = _on_field(_without_nonsense(raw), self._config.vision.carpet_margin_px)
             if seen is None:
                 continue
             self._health.heard("detections", seen.t_receive_ns)
@@ -185,6 +187,18 @@ def _without_nonsense(batch: DetectionBatch) -> DetectionBatch | None:
     if len(boxes) == len(batch.detections) and ranges_good:
         return batch
     return dataclasses.replace(batch, detections=boxes, free_range_m=batch.free_range_m if ranges_good else ())
+
+
+def _on_field(batch: DetectionBatch | None, margin_px: float) -> DetectionBatch | None:
+    """Return the batch without balls and robots beyond the carpet's edge (spectators' shoes, oranges, posters)."""
+    if batch is None or not batch.carpet_edge_px:
+        return batch
+    kept = tuple(
+        d
+        for d in batch.detections
+        if d.object_class is ObjectClass.GOAL or on_carpet(batch.carpet_edge_px, d.box_px, margin_px)
+    )
+    return batch if len(kept) == len(batch.detections) else dataclasses.replace(batch, detections=kept)
 
 
 def _is_box(box_px: BoxPx) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.detection.detector import Detector
+from perception.field.boundary import CarpetScanner, free_range
 from robot.core.clock import Clock
 from robot.core.messages import CameraFrame, DetectionBatch, Vec2
 from robot.runtime.robot_config import Robot
@@ -60,9 +61,7 @@ def make_vision(robot: Robot, detector: Detector) -> VisionStage:
     """Return the vision stage of a robot around a loaded detector."""
     if not robot.config.vision.scan_carpet:
         return VisionStage(detector)
-    from perception.field.boundary import CarpetScanner, free_range
-
-    scanner = CarpetScanner(robot.config.carpet)
+    scanner = CarpetScanner(robot.config.carpet, robot.camera)
 
     def scan(image_bgr: NDArray[np.uint8]) -> tuple[tuple[Vec2, ...], tuple[Vec2, ...]]:
         edge = scanner.scan(image_bgr)
