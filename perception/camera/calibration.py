@@ -24,6 +24,9 @@ MOUNTING = ("x_m", "y_m", "height_m", "pitch_rad", "roll_rad", "yaw_rad")
 CONTACT = ("ball", "ball_bow_px")
 STANDARD = MOUNTING + CONTACT
 
+MAX_TYPICAL_RESIDUAL_PX = 12.0
+"""A fit whose median residual is larger is not a fit: good detectors leave 1 to 4 px."""
+
 RowTerm = Callable[[FloatArray, CameraModel], FloatArray]
 """An extra regressor for the row of a box's point: boxes (N, 4) -> (N,) pixels per unit of its coefficient."""
 
@@ -118,6 +121,12 @@ def calibrate(table: BallPlaces, start: CameraModel, config: FitConfig | None = 
         fit = _minimise(table, start, camera, config)
         camera = replace(fit.camera, noise=_noise(fit, table))
     fit = _minimise(table, start, camera, config)
+    typical = float(np.median(np.linalg.norm(fit.residuals_px, axis=1)))
+    if typical > MAX_TYPICAL_RESIDUAL_PX:
+        raise CalibrationError(
+            f"boxes and places do not belong together: half of them are more than {typical:.0f} px apart after the fit",
+            hint="check the rows' order, the units (mm, radians), that y grows downwards, and the camera file",
+        )
     lost = np.isnan(fit.errors_m).any(axis=1)
     if lost.sum() > len(table.frames) // 4:
         raise CalibrationError(
