@@ -141,6 +141,7 @@ class Simulation:
                 world.ball_m,
                 world.ball_touched,
                 world.bar_touched,
+                world.ball_at_bar,
             )
         )
         if self._camera is not None and self.now_ns >= self._camera.next_capture_ns:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robot.core.errors import SimulationError
 
+_LUMA_BGR = np.array([0.114, 0.587, 0.299], np.float32)
 Image = NDArray[Any]
 """uint8 pixels; OpenCV's type stubs promise nothing narrower."""
 
@@ -34,25 +35,34 @@ class SensorStyle:
     jpeg_quality: int = 85
 
 
-def sample_sensor_style(rng: np.random.Generator) -> SensorStyle:
-    """Draw a camera's settings: mostly neutral, sometimes with the cyan or yellow casts of the real pictures."""
+def sample_sensor_style(rng: np.random.Generator, spread: float = 1.0) -> SensorStyle:
+    """Draw a camera's settings: mostly neutral, sometimes with the cyan or yellow casts of the real pictures.
+
+    Args:
+        rng: the source of randomness.
+        spread: 1 for training; less keeps nearer to a camera that somebody has adjusted.
+    """
     cast = rng.normal(0.0, 0.06, 3)
     if rng.random() < 0.2:
         cast += np.array([0.22, 0.16, -0.3]) * float(rng.uniform(0.3, 1.0))  # cyan
     elif rng.random() < 0.2:
         cast += np.array([-0.22, -0.03, 0.05]) * float(rng.uniform(0.3, 1.0))  # yellow
-    gains = np.exp(cast)
+    gains = np.exp(spread * cast)
+
+    def about(middle: float, reach: float) -> float:
+        return middle + spread * reach * float(rng.uniform(-1.0, 1.0))
+
     return SensorStyle(
         exposure_s=float(rng.uniform(0.002, 0.012)),
         readout_s=float(rng.uniform(0.008, 0.022)),
-        brightness=float(rng.uniform(80.0, 150.0)),
+        brightness=about(112.0, 35.0),
         white_balance_bgr=(float(gains[0]), float(gains[1]), float(gains[2])),
-        gamma=float(np.exp(rng.normal(0.0, 0.15))),
-        contrast=float(rng.uniform(0.85, 1.25)),
-        saturation=float(rng.uniform(0.55, 1.3)),
+        gamma=float(np.exp(spread * rng.normal(0.0, 0.15))),
+        contrast=about(1.05, 0.2),
+        saturation=about(0.9, 0.35),
         vignette=float(rng.uniform(0.0, 0.35)),
-        slope_x=float(rng.normal(0.0, 0.12)),
-        slope_y=float(rng.normal(0.0, 0.12)),
+        slope_x=spread * float(rng.normal(0.0, 0.12)),
+        slope_y=spread * float(rng.normal(0.0, 0.12)),
         softness_px=float(rng.uniform(0.35, 1.1)),
         noise=float(rng.uniform(1.0, 7.0)),
         jpeg_quality=int(rng.integers(60, 96)),
@@ -84,7 +94,9 @@ class ImagePipeline:
 
     def meter(self, picture_bgr: Image) -> float:
         """Move the exposure gain a tenth towards the wanted brightness (at once on the first frame), and return it."""
-        mean = float(np.mean(picture_bgr[::16, ::16]))
+        sparse = picture_bgr[::16, ::16].reshape(-1, 3).astype(np.float32)
+        # Luma, and the strongest channel half and half: luma alone burns out a green carpet.
+        mean = 0.5 * float((sparse @ _LUMA_BGR).mean()) + 0.5 * float(sparse.mean(axis=0).max())
         wanted = float(np.clip(self.style.brightness / max(mean, 4.0), 0.4, 5.0))
         self._gain = wanted if self._gain is None else self._gain + 0.1 * (wanted - self._gain)
         return self._gain

@@ -25,6 +25,8 @@ from sim.world.world import World
 
 _MS_NS = 1_000_000
 _FASTEST_ARRIVAL_NS = 500_000
+_SETTINGS_SPREAD = 0.5
+"""Before a match somebody adjusts the camera; training pictures are drawn twice as wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class OnboardCamera:
         )
         self._warp = ShutterWarp(self.true_camera)
         self.style = sample_venue_style(venue)
-        self.sensor = sample_sensor_style(venue)
+        self.sensor = sample_sensor_style(venue, spread=_SETTINGS_SPREAD)
         k = camera.intrinsics
         self._pipeline = ImagePipeline(self.sensor, (k.width_px, k.height_px), generator(setup.seed, Source.PICTURE))
         self._timing_rng = generator(setup.seed, Source.FRAME_TIMING)
@@ -71,7 +73,6 @@ class OnboardCamera:
             self.style, setup.field, body, self._warp.pinhole, robots=0, balls=1, samples=samples
         )
         self._count = 0
-        self._delivered = 0
         self._last_arrival_ns = 0
         self._pending: deque[_Pending] = deque()
         self.dropped = 0
@@ -87,6 +88,7 @@ class OnboardCamera:
         timing, sensor = self._timing, self.sensor
         lost = bool(self._timing_rng.random() < timing.drop_probability)
         jitter_s = timing.latency_jitter_s * abs(float(self._timing_rng.standard_normal()))
+        index = self._count
         self._count += 1
         self.next_capture_ns = self._capture_time_ns(self._count)
         if lost:
@@ -96,8 +98,7 @@ class OnboardCamera:
         arrival = max(t_ns + round(ready_s * NS_PER_S), self._last_arrival_ns + _FASTEST_ARRIVAL_NS)
         self._last_arrival_ns = arrival
         picture = self._picture(world)
-        frame = CameraFrame(seq=self._delivered, t_capture_ns=t_ns, t_receive_ns=arrival, valid=True, image_bgr=picture)
-        self._delivered += 1
+        frame = CameraFrame(seq=index, t_capture_ns=t_ns, t_receive_ns=arrival, valid=True, image_bgr=picture)
         self._pending.append(_Pending(arrival, frame))
 
     def _picture(self, world: World) -> NDArray[Any]:

@@ -30,6 +30,7 @@ class View:
     ball_m: tuple[float, float, float]
     ball_touched: bool
     bar_touched: bool
+    ball_at_bar: bool
 
     def is_still(self) -> bool:
         """The robot stands, as far as an eye can tell."""
@@ -104,6 +105,7 @@ class Referee:
         turned = abs(math.remainder(view.robot.theta_rad - self._start_pose.theta_rad, math.tau))
         if not self._moved and (view.robot.distance_to(self._start_pose) > MOVED_M or turned > MOVED_RAD):
             self._moved = True
+            self._still_since_ns = view.t_ns  # standing still counts from the first move on
             self._event(view.t_ns, "moved")
         if not view.is_still():
             self._still_since_ns = view.t_ns

@@ -19,7 +19,7 @@ class GrabReferee(Referee):
         rules = (
             Rule("ball touched", 1.0, Eventually[View](lambda view: view.ball_touched)),
             Rule("ball touched by the dribbler", 1.0, Eventually[View](lambda view: view.bar_touched)),
-            Rule("stopped with the ball", 1.0, AtEnd[View](lambda view: view.bar_touched and view.is_still())),
+            Rule("stopped with the ball", 1.0, AtEnd[View](lambda view: view.ball_at_bar and view.is_still())),
         )
         super().__init__(seed, timing, rules)
 

@@ -19,18 +19,30 @@ STEP_S = 0.001
 WALL_HEIGHT_M = 0.1
 _WALL_M = 0.1
 _GOAL_WALL_M = 0.02
-_BOUNCE_STIFFNESS = 3.0e5
+_SIDE_STIFFNESS = 3.0e5
+_FLOOR_STIFFNESS = 3.0e4
+"""Softer, and with half the impedance: deep enough (0.16 mm) that a resting ball lies still instead of hopping by
+micrometres for ever, since a step of gravity without contact is all it takes to leave a stiff floor."""
 
 
-def bounce(restitution: float) -> str:
-    """Return a `solref` in MuJoCo's direct form (stiffness, damping) whose contact gives back that share of the speed.
+def damping_ratio(restitution: float) -> float:
+    """Return the damping ratio of a linear spring-dashpot contact that pushes only, by its restitution.
 
-    A damped oscillator leaves after half a period with exp(-pi z / sqrt(1 - z^2)) of its speed (z the damping ratio);
-    the stiffness makes the contact last about 6 ms, six steps. Tested in tests/unit/test_sim_ball.py.
+    The contact ends when its force does, before the bodies part: e = exp(-z / sqrt(1 - z^2) * phi) with
+    phi = pi - atan(2 z sqrt(1 - z^2) / (1 - 2 z^2)) (Schwager and Poeschel 2007, eq. 20). Solved by bisection.
     """
-    log = -math.log(restitution)
-    ratio = log / math.hypot(math.pi, log)
-    return numbers((-_BOUNCE_STIFFNESS, -2.0 * ratio * math.sqrt(_BOUNCE_STIFFNESS)))
+    low, high = 0.0, 0.7
+    for _ in range(60):
+        z = 0.5 * (low + high)
+        root = math.sqrt(1.0 - z * z)
+        phi = math.pi - math.atan2(2.0 * z * root, 1.0 - 2.0 * z * z)
+        low, high = (z, high) if math.exp(-z / root * phi) > restitution else (low, z)
+    return 0.5 * (low + high)
+
+
+def bounce(restitution: float, stiffness: float) -> str:
+    """Return a `solref` in MuJoCo's direct form (stiffness 1/s^2, damping 1/s) with that restitution."""
+    return numbers((-stiffness, -2.0 * damping_ratio(restitution) * math.sqrt(stiffness)))
 
 
 def _walls(field: FieldGeometry) -> list[str]:
@@ -74,7 +86,7 @@ def arena_xml(setup: TrialSetup, body: RobotBody) -> str:
     ball, radius = setup.ball, setup.ball.radius_m
     inertia = 0.4 * ball.mass_kg * radius**2
     mass, yaw_inertia = body.mass_kg * setup.mass_factor, body.yaw_inertia_kg_m2 * setup.mass_factor
-    soft = bounce(ball.restitution)
+    side, floor = bounce(ball.restitution, _SIDE_STIFFNESS), bounce(ball.restitution, _FLOOR_STIFFNESS)
     return f"""<mujoco model="arena">
 <compiler angle="radian" autolimits="true" boundmass="0.0001"/>
 <option timestep="{STEP_S}" integrator="implicitfast" cone="elliptic" solver="Newton" iterations="20"/>
@@ -96,8 +108,8 @@ def arena_xml(setup: TrialSetup, body: RobotBody) -> str:
     <freejoint/>
     <inertial pos="0 0 0" mass="{ball.mass_kg}" diaginertia="{inertia:.6g} {inertia:.6g} {inertia:.6g}"/>
     <geom name="ball" type="sphere" size="{radius}" contype="2" conaffinity="3" condim="3" priority="1"
-          friction="{ball.body_friction} 0 0" solref="{soft}" solimp="0.95 0.99 0.001"/>
+          friction="{ball.body_friction} 0 0" solref="{side}" solimp="0.98 0.99 0.001"/>
   </body>
 </worldbody>
-<contact><pair geom1="floor" geom2="ball" condim="1" solref="{soft}" solimp="0.95 0.99 0.001"/></contact>
+<contact><pair geom1="floor" geom2="ball" condim="1" solref="{floor}" solimp="0.5 0.5 0.001"/></contact>
 </mujoco>"""

@@ -80,5 +80,5 @@ class Drive:
         self.slipping = slipping
         current = max(0.0, load) / (4.0 * stall) * self._battery.motor_stall_a
         sag = self._battery.open_circuit_v - self._battery.resistance_ohm * current - self.battery_v
-        self.battery_v += 0.05 * sag
+        self.battery_v += 0.05 * sag  # the supply's capacitors: 20 ms
         return fx, fy, torque

@@ -27,11 +27,6 @@ class Mouth:
         self.kicker_v = 0.0
         self._beam = deque([False] * max(1, config.beam_latency_ms), maxlen=max(1, config.beam_latency_ms))
 
-    def holds(self, x: float, y: float, z: float) -> bool:
-        """True when the ball (centre, robot frame) touches the bar."""
-        near = self.hold_x_m - 0.02 < x < self.hold_x_m + 0.004
-        return near and abs(y) < self._half_width and z < 2.0 * self._ball_radius
-
     def step_bar(self, duty: float, supply: float, dt: float) -> None:
         """Let the bar follow its motor (first order); `supply` is the battery's share of its nominal voltage."""
         wanted = duty * supply * self._config.bar_no_load_rad_s

@@ -22,6 +22,8 @@ from sim.world.mouth import Mouth
 from sim.world.nod import Nod
 
 _TOUCH_GAP_M = 0.0015
+_AT_BAR_GAP_M = 0.008
+"""A human referee sees no gap smaller than this between a resting ball and the dribbler."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +61,7 @@ class World:
         self.step_count = 0
         self.accel_in_robot_m_s2 = (0.0, 0.0)
         self.break_beam = False
-        self.ball_touched = self.bar_touched = False
+        self.ball_touched = self.bar_touched = self.ball_at_bar = False
         self._read()
 
     def _read(self) -> None:
@@ -155,8 +157,11 @@ class World:
         bx, by = self.ball_in_robot_m
         self.break_beam = mouth.step_beam(bx, by, self._q[5])
         low = self._q[5] < self.body.height_m
-        self.ball_touched = low and self.ball_gap_m() < _TOUCH_GAP_M
-        self.bar_touched = self.ball_touched and mouth.holds(bx, by, self._q[5])
+        gap = self.ball_gap_m()
+        self.ball_touched = low and gap < _TOUCH_GAP_M
+        in_mouth = low and bx > 0.0 and abs(by) < 0.5 * self.body.mouth_width_m
+        self.bar_touched = in_mouth and gap < _TOUCH_GAP_M
+        self.ball_at_bar = in_mouth and gap < _AT_BAR_GAP_M
 
     def _spin_in_field(self) -> tuple[float, float, float]:
         """Return the ball's spin; MuJoCo keeps a free body's in the body frame, turned by its quaternion."""

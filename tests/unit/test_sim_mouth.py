@@ -1,0 +1,105 @@
+"""The dribbler holds within its force and loses the ball beyond it; the kicker kicks; the beam is late."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from robot.core.body import RobotBody
+from robot.core.field import FieldGeometry
+from robot.core.geometry import Pose2
+from sim.setup import MouthConfig, TrialSetup
+from sim.world.world import Actuation, World
+
+BODY = RobotBody()
+HOLD_X = BODY.ball_hold_x_m()
+
+
+def world_with_ball(x_m: float = HOLD_X, y_m: float = 0.0, **mouth: float) -> World:
+    setup = TrialSetup(
+        stage=1, seed=2, field=FieldGeometry(), robot_start=Pose2(), ball_start_m=(x_m, y_m),
+        mouth=replace(MouthConfig(), **mouth),
+    )  # fmt: skip
+    return World(setup, BODY)
+
+
+def backwards(world: World, speed_m_s: float, accel_m_s2: float, dribbler: float) -> float:
+    """Drive backwards along a ramp; return how far the ball is from the mouth at the end."""
+    for _ in range(200):  # the bar spins up
+        world.step(Actuation(dribbler_duty=dribbler))
+    for k in range(1200):
+        speed = -min(speed_m_s, accel_m_s2 * k * 1e-3)
+        rim = [-math.sin(a) * speed / BODY.wheel_radius_m for a in BODY.wheel_angles_rad]
+        duty = [w / (120.0 * 24.0 / 22.2) for w in rim]
+        world.step(Actuation(wheel_duty=(duty[0], duty[1], duty[2], duty[3]), dribbler_duty=dribbler))
+    return world.ball_gap_m()
+
+
+def test_dribbler_keeps_the_ball_while_backing_and_without_it_the_ball_stays_behind() -> None:
+    assert backwards(world_with_ball(hold_force_n=0.6), 0.5, 1.0, 0.5) < 0.002
+    assert backwards(world_with_ball(hold_force_n=0.6), 0.5, 1.0, 0.0) > 0.1
+
+
+def test_a_weak_dribbler_loses_the_ball() -> None:
+    assert backwards(world_with_ball(hold_force_n=0.15), 2.0, 10.0, 0.5) > 0.1
+
+
+def test_dribbler_centres_a_ball_at_the_side_of_the_mouth_but_not_one_beside_it() -> None:
+    inside, outside = world_with_ball(y_m=0.03), world_with_ball(y_m=0.045)
+    for world in (inside, outside):
+        for _ in range(800):
+            world.step(Actuation(dribbler_duty=0.5))
+    assert abs(inside.ball_in_robot_m[1]) < 0.01
+    assert outside.ball_in_robot_m[1] == pytest.approx(0.045, abs=0.003)
+
+
+def test_kick_gives_the_asked_speed_within_its_noise_and_needs_a_ball() -> None:
+    world = world_with_ball()
+    world.step(Actuation(kick_speed_m_s=4.0))
+    vx, vy, vz = world.ball_velocity_m_s
+    assert math.hypot(vx, vy) == pytest.approx(4.0, rel=0.12)
+    assert abs(math.atan2(vy, vx)) < 0.1
+    assert abs(vz) < 0.05
+    far = world_with_ball(x_m=0.3)
+    far.step(Actuation(kick_speed_m_s=4.0))
+    assert far.ball_velocity_m_s[0] == 0.0
+
+
+def test_chip_leaves_the_floor() -> None:
+    world = world_with_ball()
+    world.step(Actuation(kick_speed_m_s=4.0, chip=True))
+    highest = 0.0
+    for _ in range(400):
+        world.step(Actuation())
+        highest = max(highest, world.ball_m[2])
+    assert highest > 0.15
+
+
+def test_break_beam_is_late_by_its_latency() -> None:
+    world = world_with_ball(beam_latency_ms=5)
+    seen = []
+    for _ in range(10):
+        world.step(Actuation())
+        seen.append(world.break_beam)
+    assert seen == [False] * 5 + [True] * 5
+    assert not any(seen_far(world_with_ball(x_m=0.14)))
+
+
+def seen_far(world: World) -> list[bool]:
+    out = []
+    for _ in range(10):
+        world.step(Actuation())
+        out.append(world.break_beam)
+    return out
+
+
+def test_capacitor_charges_in_its_time_and_a_kick_empties_it() -> None:
+    world = world_with_ball(charge_time_s=0.5)
+    for _ in range(510):
+        world.step(Actuation(charge=True))
+    full = world.mouth.kicker_v
+    assert full == pytest.approx(181.0, abs=1.0)
+    world.step(Actuation(kick_speed_m_s=6.5))
+    assert world.mouth.kicker_v < 0.5 * full
