@@ -86,8 +86,10 @@ class LockstepFirmware:
         return sent
 
     def _exchange(self, tick: Tick) -> TickAck:
-        self._transport.write(self._to_send + encode_frame(MessageType.TICK, tick.tick & 0xFF, tick.pack()))
-        self._to_send = b""
+        # Half a frame waits for its end, or it would swallow the TICK; the firmware acts at the end alone, so that
+        # nothing changes by it.
+        whole, delimiter, self._to_send = self._to_send.rpartition(DELIMITER)
+        self._transport.write(whole + delimiter + encode_frame(MessageType.TICK, tick.tick & 0xFF, tick.pack()))
         for _ in range(self._patience):
             data = self._transport.read_available()
             if not data:
