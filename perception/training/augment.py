@@ -69,6 +69,72 @@ def _as_deployed(draw: Draw, config: AugmentConfig, size_px: tuple[int, int], rn
 
 def _composed(draw: Draw, config: AugmentConfig, size_px: tuple[int, int], rng: np.random.Generator) -> Sample:
     """Zoom, shift and turn one picture, or a collage of two or four."""
+    compose = _as_deployed if rng.random() < config.plain else _composed
+    sample = compose(draw, config, size_px, rng)
+    if rng.random() < config.clutter:
+        _add_clutter(sample, rng)
+    if len(balls) and rng.random() < config.paste_balls:
+        sample = _paste_balls(sample, balls, config.pasted_ball_px, rng)
+    image = change_look(sample.image_bgr, config, rng)
+    return Sample(image_bgr=image, boxes_px=sample.boxes_px, classes=sample.classes)
+
+
+def _as_deployed(draw: Draw, config: AugmentConfig, size_px: tuple[int, int], rng: np.random.Generator) -> Sample:
+    """Letterbox one picture as the running detector does; at most mirrored."""
+    sample = draw()
+    image, boxes = sample.image_bgr, sample.boxes_px
+    if rng.random() < 0.5:
+        image, boxes = np.ascontiguousarray(image[:, ::-1]), boxes.copy()
+        boxes[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
+    where = placement((image.shape[1], image.shape[0]), size_px)
+    canvas = np.full((size_px[1], size_px[0], 3), PAD_VALUE, np.uint8)
+    (x, y), (w, h) = where.offset_px, where.resized_px
+    canvas[y : y + h, x : x + w] = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
+    boxes = where.to_input(boxes)
+    tiny = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) < MIN_SIDE_PX
+    return Sample(image_bgr=canvas, boxes_px=boxes, classes=np.where(tiny, IGNORE, sample.classes))
+
+
+def _composed(draw: Draw, config: AugmentConfig, size_px: tuple[int, int], rng: np.random.Generator) -> Sample:
+    """Zoom, shift and turn one picture, or a collage of two or four."""
+    width, height = size_px
+    canvas = np.full((height, width, 3), PAD_VALUE, np.uint8)
+    if rng.random() < 0.3:
+        canvas[:] = rng.integers(0, 256, 3)
+    if rng.random() < config.collage:
+        x, y = round(width * rng.uniform(0.3, 0.7)), round(height * rng.uniform(0.3, 0.7))
+        regions = [(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)]
+        if rng.random() < 0.35:
+            regions = [(0, 0, x, height), (x, 0, width, height)]
+        zoom = config.collage_zoom
+    else:
+        regions, zoom = [(0, 0, width, height)], config.zoom
+    boxes, classes = [], []
+    for region in regions:
+        placed = _place(canvas, region, draw(), zoom, config, rng)
+        boxes.append(placed[0])
+        classes.append(placed[1])
+    return Sample(image_bgr=canvas, boxes_px=np.concatenate(boxes), classes=np.concatenate(classes))
+
+
+def _as_deployed(draw: Draw, config: AugmentConfig, size_px: tuple[int, int], rng: np.random.Generator) -> Sample:
+    """Letterbox one picture as the running detector does; at most mirrored."""
+    sample = draw()
+    image, boxes = sample.image_bgr, sample.boxes_px
+    if rng.random() < 0.5:
+        image, boxes = np.ascontiguousarray(image[:, ::-1]), boxes.copy()
+        boxes[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
+    where = placement((image.shape[1], image.shape[0]), size_px)
+    canvas = np.full((size_px[1], size_px[0], 3), PAD_VALUE, np.uint8)
+    (x, y), (w, h) = where.offset_px, where.resized_px
+    canvas[y : y + h, x : x + w] = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
+    boxes = where.to_input(boxes)
+    tiny = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) < MIN_SIDE_PX
+    return Sample(image_bgr=canvas, boxes_px=boxes, classes=np.where(tiny, IGNORE, sample.classes))
+
+
+def _composed(draw: Draw, config: AugmentConfig, size_px: tuple[int, int], rng: np.random.Generator) -> Sample:
+    """Zoom, shift and turn one picture, or a collage of two or four."""
     width, height = size_px
     canvas = np.full((height, width, 3), PAD_VALUE, np.uint8)
     if rng.random() < 0.3:

@@ -73,6 +73,9 @@ def test_every_object_gets_an_anchor_and_unsure_ones_get_none() -> None:
     assert not (index == 2).any()
     assert ignored.any()
     assert not ignored[index >= 0].any()
+    index, ignored = match(edges, boxes[[1, 1]], torch.tensor([0, IGNORE]))  # the same place, once sure, once not
+    assert (index == 0).any()
+    assert not ignored[index >= 0].any()
     index, ignored = match(edges, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
     assert (index == -1).all()
     assert not ignored.any()
