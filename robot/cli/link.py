@@ -1,0 +1,69 @@
+"""Look at the serial link: live counters, rates and round trips, without ever moving the robot.
+
+Example: blackout link monitor --port /dev/ttyTHS1 --seconds 10
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from firmware_bridge.config import LinkConfig
+from firmware_bridge.link.link import Link, LinkState
+from firmware_bridge.transport.base import open_transport
+from firmware_bridge.transport.monitor import watch
+from firmware_bridge.transport.ports import candidates
+
+
+@dataclass(frozen=True)
+class Args:
+    """Flags of `blackout link`."""
+
+    action: Annotated[Literal["monitor", "find-port"], tyro.conf.Positional]
+    """monitor: live figures, one line a second. find-port: which serial ports are here."""
+    port: str = "pty"
+    """A serial device, or `pty` for the firmware core in a process of its own."""
+    baud: int = 921_600
+    """Bits per second."""
+    seconds: int = 0
+    """Stop after so many lines; 0 goes on until Ctrl-C."""
+
+
+def run(args: Args) -> int:
+    """Do it; returns the exit code: 1 when the link was not up at the end, or no port was found."""
+    if args.action == "find-port":
+        found = candidates()
+        for port in found:
+            print(f"{port.path}\t{port.description}")
+        if not found:
+            print("no serial port; is the microcontroller plugged in and powered?")
+        return 0 if found else 1
+    return _monitor(args)
+
+
+def _monitor(args: Args) -> int:
+    config = LinkConfig(port=args.port, baud=args.baud)
+    link = Link(config)
+    transport = open_transport(config)
+    try:
+        reports = watch(transport, link)
+        for report in itertools.islice(reports, args.seconds) if args.seconds else reports:
+            health = report.health
+            bad = health.crc_errors + health.cobs_errors + health.length_errors
+            device = dict(health.device_counters)
+            battery = f"{report.last.battery_v:5.2f} V" if report.last else "   -   "
+            print(
+                f"{report.state.value:6s} telemetry {report.telemetry_hz:6.1f} Hz  "
+                f"round trip p50 {report.round_trip_p50_ms:6.2f} p99 {report.round_trip_p99_ms:6.2f} ms  "
+                f"here ok {health.rx_ok} bad {bad} gaps {health.sequence_gaps}  "
+                f"device ok {device.get('rx_ok', 0)} bad {device.get('crc_errors', 0) + device.get('cobs_errors', 0)} "
+                f"gaps {device.get('sequence_gaps', 0)} late ticks {device.get('ticks_missed', 0)}  battery {battery}"
+            )
+    finally:
+        transport.close()
+    if link.fault is not None:
+        print(f"fault [{link.fault.code}]: {link.fault.message}\n  mend: {link.fault.hint}")
+    return 0 if link.state in (LinkState.READY, LinkState.ARMED) else 1
