@@ -76,7 +76,9 @@ class GoalModel:
         use_foot = bottom < k.height_px - m
         if not (use_left or use_right):
             return None
-        z, sigma = self._measure(left + pad, top + pad, right - pad, bottom - pad)
+        z = self.measure(left + pad, top + pad, right - pad, bottom - pad)
+        edge = math.hypot(cfg.post_sigma_px, cfg.post_sigma_ratio * (right - left)) / k.fx
+        sigma = np.array([edge, edge, cfg.foot_sigma_px / k.fy])
         rows = [i for i, use in enumerate((use_left, use_right, use_foot)) if use]
         covariance = np.diag(np.square(sigma))
         common = math.hypot(turn_rate_rad_s * cfg.timing_sigma_s, cfg.common_bearing_sigma_rad)
@@ -97,24 +99,25 @@ class GoalModel:
                 best = (distance2, correction)
         return best[1] if best is not None else None
 
-    def _measure(self, left: float, top: float, right: float, bottom: float) -> tuple[FloatArray, FloatArray]:
-        """Return azimuths of the left and right edge and depression of the foot (radians), with their sigmas."""
-        cfg, k = self._config, self._camera.intrinsics
+    def measure(self, left: float, top: float, right: float, bottom: float) -> FloatArray:
+        """Return (azimuth of the left edge, of the right edge, depression of the foot), radians, from the camera.
+
+        Azimuths are in the robot frame, counter-clockwise. Box edges in pixels, without the detector's padding.
+        """
+        k = self._camera.intrinsics
         # A camera that looks down sees vertical posts lean outwards at the top: the box's edge is where the post
         # sticks out most, its top on the outside of the picture and its foot on the inside.
         row_left = top if left < k.cx else bottom
         row_right = top if right > k.cx else bottom
         pixels = np.array([[left, row_left], [right, row_right], [0.5 * (left + right), bottom]]) - _PIXEL_CENTRE
         rays = self._camera.rays_in_robot(pixels)
-        z = np.array(
+        return np.array(
             [
                 math.atan2(rays[0, 1], rays[0, 0]),
                 math.atan2(rays[1, 1], rays[1, 0]),
                 math.atan2(-rays[2, 2], math.hypot(rays[2, 0], rays[2, 1])),
             ]
         )
-        edge = math.hypot(cfg.post_sigma_px, cfg.post_sigma_ratio * (right - left)) / k.fx
-        return z, np.array([edge, edge, cfg.foot_sigma_px / k.fy])
 
     def _goal(
         self, corners: FloatArray, rows: list[int]
