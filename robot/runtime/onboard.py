@@ -1,0 +1,316 @@
+"""Plays on the robot: 100 Hz control with absolute deadlines, vision beside it, STOP whenever it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from firmware_bridge.transport.base import open_transport
+from robot.core.clock import NS_PER_S, Clock, MonotonicClock
+from robot.core.messages import Mode, RefereeCode, RefereeCommand, TickBatch, TickResult
+from robot.recording.header import make_header
+from robot.recording.reader import frames_path
+from robot.recording.writer import BackgroundRecorder, Recorder
+from robot.runtime.pacing import Pacer, Spread
+from robot.runtime.pipeline import Pipeline
+from robot.runtime.port import SerialPort
+from robot.runtime.robot_config import Robot
+from robot.runtime.vision_process import InlineVision, Vision, VisionProcess, VisionReport
+
+FAREWELLS = 5
+_FAREWELL_S = 0.01
+_PRIORITY = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayOptions:
+    """How to play.
+
+    Attributes:
+        vision: `process` or `inline`.
+        seconds: stop after this long; 0 plays until a signal.
+        stage: of the challenge.
+        start: say FORCE START as soon as the robot is ready (otherwise somebody types it).
+        recording: the MCAP to write, or None.
+    """
+
+    vision: str = "process"
+    seconds: float = 0.0
+    stage: int = 1
+    start: bool = False
+    recording: Path | None = None
+
+
+@dataclass(kw_only=True)
+class PlayReport:
+    """What happened; printed at the end, also after Ctrl-C."""
+
+    ticks: int = 0
+    duration_s: float = 0.0
+    periods: Spread = field(default_factory=lambda: Spread.of_ns([]))
+    lateness: Spread = field(default_factory=lambda: Spread.of_ns([]))
+    overruns: int = 0
+    stages: dict[str, Spread] = field(default_factory=dict)
+    detections: int = 0
+    detection_age: Spread = field(default_factory=lambda: Spread.of_ns([]))
+    vision: VisionReport = field(default_factory=VisionReport)
+    last: TickResult | None = None
+    not_recorded: int = 0
+    recorder_failure: str = ""
+    port_reopened: int = 0
+    ended_by: str = ""
+    crash: str = ""
+
+
+class Commands:
+    """The referee of a robot alone: whoever types `start`, `stop` or `halt`. (The league's box comes later.)"""
+
+    WORDS = {"start": RefereeCode.FORCE_START, "stop": RefereeCode.STOP, "halt": RefereeCode.HALT}  # noqa: RUF012
+
+    def __init__(self, clock: Clock, stage: int) -> None:
+        self._clock, self._stage, self._seq = clock, stage, 0
+        self._waiting: deque[RefereeCommand] = deque()
+
+    def say(self, code: RefereeCode) -> None:
+        """Give a command."""
+        now_ns = self._clock.now_ns()
+        self._waiting.append(
+            RefereeCommand(
+                seq=self._seq, t_capture_ns=now_ns, t_receive_ns=now_ns, valid=True, code=code, stage=self._stage
+            )
+        )
+        self._seq += 1
+
+    def take(self) -> tuple[RefereeCommand, ...]:
+        """Return the commands since the last call."""
+        taken = []
+        while self._waiting:
+            taken.append(self._waiting.popleft())
+        return tuple(taken)
+
+    def listen(self, lines: Iterator[str]) -> None:
+        """Follow typed words, in a thread that dies with the process; end of input is no command."""
+
+        def follow() -> None:
+            for line in lines:
+                code = self.WORDS.get(line.strip().lower())
+                if code is not None:
+                    self.say(code)
+
+        threading.Thread(target=follow, name="referee", daemon=True).start()
+
+
+class StopFlag:
+    """SIGINT and SIGTERM as a flag: the loop ends at its next deadline and says STOP to the robot itself."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+
+    def __call__(self) -> bool:
+        """True once a signal came."""
+        return bool(self.reason)
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[StopFlag]:
+        """Catch the signals inside a `with`."""
+
+        def note(signum: int, frame: FrameType | None) -> None:
+            self.reason = signal.Signals(signum).name
+
+        old = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for signum, handler in old.items():
+                signal.signal(signum, handler)
+
+
+def play(
+    robot: Robot,
+    options: PlayOptions,
+    *,
+    lines: Iterator[str] | None = None,
+    said: Callable[[str], None] = lambda _: None,
+) -> PlayReport:
+    """Play until told to stop; returns what happened. Always leaves the robot stopped and no process behind.
+
+    Args:
+        robot: its configuration names camera and port.
+        options: see there.
+        lines: typed referee commands.
+        said: is told about changes, one line each.
+
+    Raises:
+        LinkError, CameraError, DetectorError, RecordingError: at the start, before anything moves.
+    """
+    clock = MonotonicClock()
+    report = PlayReport()
+    with StopFlag().installed() as stopping, contextlib.ExitStack() as cleanup:
+        vision = _start_vision(robot, options, clock, stopping)
+        cleanup.callback(vision.close)
+        recorder = _start_recorder(robot, options, vision)
+        if recorder is not None:
+            cleanup.callback(recorder.close)
+        port = SerialPort(functools.partial(open_transport, robot.config.link), clock)
+        cleanup.callback(port.close)
+        pipeline = Pipeline(robot.config, robot.camera, robot.field, time.perf_counter_ns)
+        commands = Commands(clock, options.stage)
+        if lines is not None:
+            commands.listen(lines)
+        loop = _Loop(robot, options, clock, pipeline, port, vision, commands, recorder, said)
+        try:
+            loop.run(stopping, report)
+        except Exception:  # noqa: BLE001 - whatever it was: STOP first, then tell
+            report.crash = traceback.format_exc()
+            report.ended_by = "a crash"
+            if recorder is not None:
+                recorder.note("fault/crash", clock.now_ns(), {"traceback": report.crash})
+        finally:
+            # More than once: one frame may meet noise, and the watchdog's 100 ms are a long way at 3 m/s.
+            for _ in range(FAREWELLS):
+                port.write(pipeline.farewell(clock.now_ns()))
+                clock.sleep_until_ns(clock.now_ns() + round(_FAREWELL_S * NS_PER_S))
+        report.port_reopened = port.reopened
+        report.stages = pipeline.times.spreads()
+        report.vision = vision.close()
+        if recorder is not None:
+            recorder.close()
+            report.not_recorded = sum(recorder.dropped.values())
+            report.recorder_failure = str(recorder.failure or "")
+    return report
+
+
+def _start_vision(robot: Robot, options: PlayOptions, clock: Clock, stopping: StopFlag) -> Vision:
+    frames = frames_path(options.recording) if options.recording is not None else None
+    if options.vision == "inline":
+        return InlineVision(robot, frames, clock)
+    return VisionProcess(robot, frames, stopping=stopping)
+
+
+def _start_recorder(robot: Robot, options: PlayOptions, vision: Vision) -> BackgroundRecorder | None:
+    if options.recording is None:
+        return None
+    header = make_header(
+        kind="onboard",
+        robot=robot.config,
+        camera=robot.camera,
+        field_geometry=robot.field,
+        model=vision.model,
+        run={"stage": options.stage, "camera": robot.config.capture.device, "port": robot.config.link.port},
+    )
+    recording = robot.config.recording
+    return BackgroundRecorder(Recorder(options.recording, header, recording), recording.queue_messages)
+
+
+class _Loop:
+    """The control loop's parts and its one tick."""
+
+    def __init__(
+        self,
+        robot: Robot,
+        options: PlayOptions,
+        clock: Clock,
+        pipeline: Pipeline,
+        port: SerialPort,
+        vision: Vision,
+        commands: Commands,
+        recorder: BackgroundRecorder | None,
+        said: Callable[[str], None],
+    ) -> None:
+        self._options, self._clock, self._pipeline, self._port = options, clock, pipeline, port
+        self._vision, self._commands, self._recorder, self._said = vision, commands, recorder, said
+        self._pacer = Pacer(clock, robot.config.tick_rate_hz)
+        self._ages_ns: deque[int] = deque(maxlen=100_000)
+        self._started = False
+        self._vision_was_alive = True
+        self._last: TickResult | None = None
+
+    def run(self, stopping: StopFlag, report: PlayReport) -> None:
+        """Tick until told to stop."""
+        said_priority = prepare_realtime()
+        self._said(f"control at {said_priority}")
+        begun_ns = self._clock.now_ns()
+        limit_ns = round(self._options.seconds * NS_PER_S)
+        try:
+            while not stopping():
+                self._pacer.wait()
+                if limit_ns and self._clock.now_ns() - begun_ns >= limit_ns:
+                    report.ended_by = f"--seconds {self._options.seconds:g}"
+                    return
+                self._tick(report.ticks)
+                report.ticks += 1
+            report.ended_by = stopping.reason
+        finally:
+            gc.enable()
+            report.duration_s = (self._clock.now_ns() - begun_ns) / NS_PER_S
+            report.periods, report.lateness = self._pacer.periods(), self._pacer.lateness()
+            report.overruns = self._pacer.overruns
+            report.detections = len(self._ages_ns)
+            report.detection_age = Spread.of_ns(list(self._ages_ns))
+            report.last = self._last
+
+    def _tick(self, tick: int) -> None:
+        detections = tuple(self._vision.take())
+        serial = self._port.take()
+        self._start_when_ready()
+        referee = self._commands.take()
+        now_ns = self._clock.now_ns()  # after all was taken: nothing in a batch is younger than the batch
+        self._ages_ns.extend(now_ns - seen.t_capture_ns for seen in detections)
+        batch = TickBatch(tick=tick, t_now_ns=now_ns, detections=detections, serial=serial, referee=referee)
+        if self._recorder is not None:
+            self._recorder.batch(batch)
+        result = self._pipeline.step(batch)
+        self._port.write(result.bytes_out)
+        if self._recorder is not None:
+            self._recorder.result(result)
+        self._tell(result)
+        self._last = result
+
+    def _start_when_ready(self) -> None:
+        if self._options.start and not self._started and self._last is not None and self._last.mode is Mode.READY:
+            self._started = True
+            self._commands.say(RefereeCode.FORCE_START)
+
+    def _tell(self, result: TickResult) -> None:
+        """Say what changed, and only that."""
+        before = self._last
+        if before is None or before.mode is not result.mode:
+            self._said(f"mode {result.mode.value}")
+        if before is None or (before.plan.skill, before.plan.state) != (result.plan.skill, result.plan.state):
+            self._said(f"plan {result.plan.skill}: {result.plan.state} ({result.plan.reason})")
+        for fault in result.faults:
+            self._said(f"fault {fault.code} {fault.detail}")
+        if self._vision_was_alive and not self._vision.alive:
+            self._vision_was_alive = False
+            self._said("vision has ended")
+
+
+def prepare_realtime() -> str:
+    """Make this thread's ticks regular: short GIL slices, no collector pauses, real-time priority where allowed.
+
+    Returns:
+        What was reached, for the log.
+    """
+    sys.setswitchinterval(0.0005)  # another thread may hold the GIL for 5 ms by default: half a period
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # messages hold no cycles; the collector would only pause the loop
+    try:
+        # For this thread alone, and not for what it starts.
+        policy = os.SCHED_FIFO | getattr(os, "SCHED_RESET_ON_FORK", 0x40000000)
+        os.sched_setscheduler(0, policy, os.sched_param(_PRIORITY))
+    except (OSError, AttributeError):
+        return "normal priority (for real time: LimitRTPRIO=80 in the systemd unit, or sudo setcap)"
+    return f"real-time priority {_PRIORITY}"
