@@ -1,9 +1,9 @@
 """Extrinsics and contact rule from balls at measured places: robust, with priors, uncertainties and honest errors.
 
 Each ball gives a pixel (by the contact rule) and a place; the residual is the pixel against the place's projection,
-whitened by the noise of box and place. Minimised by Levenberg-Marquardt with Huber weights (iteratively re-weighted
-least squares; Huber 1981, ch. 7); priors from a ruler keep what the table cannot tell (height against pitch) where
-it physically is. Errors are given in sample and leave-one-out, in metres on the floor.
+whitened by the noise of box and place, under Huber's loss (`least_squares`); priors from a ruler keep what the table
+cannot tell (height against pitch) where it physically is. Errors are given in sample and leave-one-out, in metres on
+the floor.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from perception.camera.least_squares import minimise
 from perception.camera.model import CameraModel, CameraNoise
 from perception.camera.observe import ball_plane_m, ball_points_px, cut_sides
 from perception.camera.points import BallPlaces
@@ -26,6 +27,9 @@ STANDARD = MOUNTING + CONTACT
 
 MAX_TYPICAL_RESIDUAL_PX = 12.0
 """A fit whose median residual is larger is not a fit: good detectors leave 1 to 4 px."""
+
+MAX_PRIOR_SIGMAS = 6.0
+"""A mounting parameter this far from the camera file means a wrong table or a wrong file, not a bumped camera."""
 
 RowTerm = Callable[[FloatArray, CameraModel], FloatArray]
 """An extra regressor for the row of a box's point: boxes (N, 4) -> (N,) pixels per unit of its coefficient."""
@@ -127,6 +131,12 @@ def calibrate(table: BallPlaces, start: CameraModel, config: FitConfig | None = 
             f"boxes and places do not belong together: half of them are more than {typical:.0f} px apart after the fit",
             hint="check the rows' order, the units (mm, radians), that y grows downwards, and the camera file",
         )
+    for name, value, begin in zip(config.free, fit.values, _values_of(start, config.free), strict=False):
+        if name in MOUNTING and abs(value - begin) > MAX_PRIOR_SIGMAS * config.prior_sigma[name]:
+            raise CalibrationError(
+                f"the fit moved {name} from {begin:.3f} to {value:.3f}: not the camera file's mounting",
+                hint="check that y grows downwards in the boxes, the heading's sign, and the file's [mounting]",
+            )
     lost = np.isnan(fit.errors_m).any(axis=1)
     if lost.sum() > len(table.frames) // 4:
         raise CalibrationError(
@@ -217,13 +227,9 @@ def _sigmas_px(camera: CameraModel, table: BallPlaces, config: FitConfig) -> Flo
     place_u = lens.fx / slant * config.place_sigma_m
     place_v = lens.fy * mount.height_m / slant**2 * config.place_sigma_m
     box = noise.box_share * size
-    return np.stack(
-        (
-            np.sqrt(noise.column_px**2 + box[:, 0] ** 2 + place_u**2),
-            np.sqrt(noise.row_px**2 + box[:, 1] ** 2 + place_v**2),
-        ),
-        axis=1,
-    )
+    sigma_u = np.sqrt(noise.column_px**2 + box[:, 0] ** 2 + place_u**2)
+    sigma_v = np.sqrt(noise.row_px**2 + box[:, 1] ** 2 + place_v**2)
+    return np.stack((sigma_u, sigma_v), axis=1)
 
 
 def _minimise(
@@ -242,53 +248,17 @@ def _minimise(
 
     def residual(theta: FloatArray) -> FloatArray:
         camera = camera_of(theta)
-        out: FloatArray = (
-            _points(camera, table.boxes_px, config, theta[len(names) :]) - _predict(camera, table)
-        ) / sigma
-        return out
+        seen = _points(camera, table.boxes_px, config, theta[len(names) :])
+        whitened: FloatArray = (seen - _predict(camera, table)) / sigma
+        return whitened
 
-    def cost(theta: FloatArray) -> float:
-        try:
-            r = np.linalg.norm(residual(theta), axis=1)
-        except ValueError:  # a step to an impossible mounting
-            return math.inf
-        k = config.huber
-        robust = np.where(r <= k, 0.5 * r * r, k * (r - 0.5 * k)).sum()
-        total = float(robust + 0.5 * (((theta - centre) / prior) ** 2).sum())
-        return total if math.isfinite(total) else math.inf
-
-    theta = centre.copy() if first is None else first.copy()
-    step = 1e-4 * prior
-    damping, now, iterations = 1e-3, cost(theta), 0
-    while iterations < 100:
-        iterations += 1
-        r = residual(theta)
-        length = np.linalg.norm(r, axis=1)
-        weight = np.minimum(1.0, config.huber / np.maximum(length, 1e-12))
-        jacobian = np.stack(
-            [(residual(theta + d) - residual(theta - d)) / (2.0 * s) for d, s in zip(np.diag(step), step, strict=True)],
-            axis=-1,
-        )
-        normal = np.einsum("nip,n,niq->pq", jacobian, weight, jacobian) + np.diag(prior**-2)
-        gradient = np.einsum("nip,n,ni->p", jacobian, weight, r) + (theta - centre) / prior**2
-        moved = -np.linalg.solve(normal + damping * np.diag(np.diag(normal)), gradient)
-        later = cost(theta + moved)
-        if later <= now:
-            theta, gain, now, damping = theta + moved, now - later, later, max(damping * 0.2, 1e-12)
-            if gain < 1e-10 * (1.0 + now):
-                break
-        else:
-            damping *= 8.0
-            if damping > 1e9:
-                break
-    if not (math.isfinite(now) and np.isfinite(theta).all()):
+    least = minimise(residual, centre if first is None else first, centre, prior, config.huber)
+    if not least.found:
         raise CalibrationError(
             "the fit found no minimum", hint="check the camera file's [mounting] and the units of the table (mm)"
         )
+    theta = least.parameters
     camera = camera_of(theta)
-    whitened = residual(theta)
-    weight = np.minimum(1.0, config.huber / np.maximum(np.linalg.norm(whitened, axis=1), 1e-12))
-    covariance = np.linalg.inv(normal)
     ground = camera.ground_points(
         _points(camera, table.boxes_px, config, theta[len(names) :]), plane_z_m=ball_plane_m(camera)
     )
@@ -296,12 +266,12 @@ def _minimise(
         camera=camera,
         names=tuple(names) + tuple(f"row_term_{i}" for i in range(extras)),
         values=theta,
-        sigmas=np.sqrt(np.diag(covariance)),
-        covariance=covariance,
+        sigmas=np.sqrt(np.diag(least.covariance)),
+        covariance=least.covariance,
         errors_m=ground - table.places_in_robot_m,
-        residuals_px=whitened * sigma,
-        weights=weight,
-        iterations=iterations,
+        residuals_px=least.residuals * sigma,
+        weights=least.weights,
+        iterations=least.iterations,
         config=config,
     )
 

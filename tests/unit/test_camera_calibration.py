@@ -48,10 +48,11 @@ def session(noise_px: float = 0.0, count: int = 60, seed: int = 1) -> BallPlaces
 def test_a_known_mounting_is_found_again():
     config = FitConfig(prior_sigma=dict.fromkeys(FitConfig().prior_sigma, 10.0))  # the data alone must tell
     fit = calibrate(session(), START, config)
-    for name in ("x_m", "y_m", "height_m", "pitch_rad", "roll_rad", "yaw_rad"):
-        assert getattr(fit.camera.mounting, name) == pytest.approx(getattr(TRUE.mounting, name), abs=1e-3), name
-    assert fit.camera.contact.ball_bow_px == pytest.approx(6.0, abs=0.1)
-    assert rmse_mm(fit.errors_m) < 0.5
+    for name, value, sigma in zip(fit.names, fit.values, fit.sigmas, strict=True):
+        truth = getattr(TRUE.contact if name.startswith("ball") else TRUE.mounting, name)
+        assert abs(value - truth) < 0.3 * sigma, name
+    assert fit.camera.mounting.height_m == pytest.approx(TRUE.mounting.height_m, abs=1e-3)
+    assert rmse_mm(fit.errors_m) < 1.0
 
 
 def test_uncertainties_are_those_of_repeated_sessions():
@@ -99,9 +100,12 @@ def test_impossible_tables_are_refused_with_a_mend():
     with pytest.raises(CalibrationError, match="behind the camera"):
         calibrate(behind, START)
     sky = dataclasses.replace(table, boxes_px=480.0 - table.boxes_px[:, [0, 3, 2, 1]])
-    with pytest.raises(CalibrationError, match="do not belong together") as sky_error:
+    with pytest.raises(CalibrationError, match="moved roll_rad") as upside_down:
         calibrate(sky, START)
-    assert "y grows downwards" in sky_error.value.hint
+    assert "y grows downwards" in upside_down.value.hint
+    mixed = dataclasses.replace(table, boxes_px=np.roll(table.boxes_px, 7, axis=0))
+    with pytest.raises(CalibrationError, match="do not belong together"):
+        calibrate(mixed, START)
 
 
 HEADER = [
