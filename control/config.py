@@ -61,12 +61,14 @@ class SearchConfig:
     `spin_rates_rad_s` are the rates of the first, second, ... pass over the field (the last one repeats): at
     2.4 rad/s a ball stays in a 53 degree picture for 11 frames of 30 Hz, and 4 ms of exposure smear it by 6 px.
     `look_ranges_m` is how far ground counts as looked at, per pass: the first as far as a ball is surely detected,
-    the next closer, for the ball that was missed. `half_view_rad` is the half angle that is trusted.
+    the next closer, for the ball that was missed. `half_view_rad` is the half angle that is trusted, and turning
+    faster than `look_rate_rad_s` does not count as looking.
     """
 
     spin_rates_rad_s: tuple[float, ...] = (2.4, 1.8)
     spin_accel_rad_s2: float = 12.0
     half_view_rad: float = 0.40
+    look_rate_rad_s: float = 3.0
     look_ranges_m: tuple[float, ...] = (3.0, 2.0)
     confirm_sightings: int = 3
     confirm_age_s: float = 0.35
@@ -125,7 +127,8 @@ class DockConfig:
     speed_m_s: float = 0.45
     contact_speed_m_s: float = 0.28
     slow_zone_m: float = 0.10
-    wall_zone_m: float = 0.25
+    wall_zone_m: float = 0.12
+    wall_speed_m_s: float = 0.20
     accel_m_s2: float = 2.0
     dribbler_rad_s: float = 300.0
     lateral_gain_per_s: float = 3.0

@@ -70,16 +70,17 @@ class FieldMemory:
             return
         ranges = sorted((b, r) for b, r in world.free_range_m if math.isfinite(b) and math.isfinite(r) and r > 0.0)
         then = self._pose_at(capture_ns)
+        looking = abs(world.robot.twist_in_robot.omega_rad_s) <= self._config.look_rate_rad_s
         if len(ranges) < 2 or then is None:
             if not world.free_range_m:  # vision gives no carpet's edge: only "looked at" can be kept
                 self._last_capture_ns = t_now_ns
                 half = self._config.half_view_rad
-                self._see(pose, np.array([-half, half]), np.full(2, self.look_range_m), edges=False)
+                self._see(pose, np.array([-half, half]), np.full(2, self.look_range_m), edges=False, looking=looking)
             return
         self._last_capture_ns = capture_ns
         self.has_edges = True
         table = np.array(ranges, dtype=np.float64)
-        self._see(then, table[:, 0], table[:, 1], edges=True)
+        self._see(then, table[:, 0], table[:, 1], edges=True, looking=looking)
         self._remember_walls(then, table)
 
     def forget_looks(self, look_range_m: float) -> None:
@@ -142,7 +143,7 @@ class FieldMemory:
         y = y0 - _HALF_SIDE_M + (np.arange(first[1], last[1]) + 0.5) * CELL_M
         return slice(int(first[0]), int(last[0])), slice(int(first[1]), int(last[1])), x[:, None], y[None, :]
 
-    def _see(self, pose: Pose2, bearings: FloatArray, ranges: FloatArray, *, edges: bool) -> None:
+    def _see(self, pose: Pose2, bearings: FloatArray, ranges: FloatArray, *, edges: bool, looking: bool) -> None:
         config = self._config
         reach = min(_EDGE_TRUST_M, float(ranges.max()) + _BEHIND_EDGE_M) if edges else self.look_range_m
         rows, cols, x, y = self._window((pose.x_m, pose.y_m), reach)
@@ -161,6 +162,8 @@ class FieldMemory:
             np.clip(carpet + change, -_EVIDENCE_MAX, _EVIDENCE_MAX, out=carpet)
         carpet[distance < _OWN_RADIUS_M] = _EVIDENCE_MAX
         seen = in_view & (np.abs(bearing) <= config.half_view_rad)
+        if not looking:
+            return
         self.looked[rows, cols] |= (seen & (distance <= self.look_range_m)) | (distance < _OWN_RADIUS_M)
 
     def _remember_walls(self, pose: Pose2, table: FloatArray) -> None:

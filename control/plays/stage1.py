@@ -57,8 +57,10 @@ class Stage1(SkillPlay):
         if skill in ("dock", "hold") and step.status is Status.FAILED:
             config, notes = view.config.play, view.notes
             notes.misses += 1
+            notes.empty_docks = notes.empty_docks + 1 if skill == "dock" else 0
             place = view.ball
-            if notes.misses % config.misses_until_ignored == 0 and place is not None:
+            if notes.empty_docks >= config.misses_until_ignored and place is not None:
+                notes.empty_docks = 0
                 notes.ignore(place, view.config.search.ignore_radius_m, view.t_now_ns, config.ignore_after_misses_s)
         return self._hold(view) if following == "hold" and skill != "go_to" else following
 

@@ -6,8 +6,9 @@ import math
 from typing import ClassVar
 
 from control.motion.trajectory import turn_rate
+from control.planning.free_range import nearest_ahead_m
 from control.skills.skill import SKILLS, SkillStep, Status, View
-from robot.core.geometry import Pose2, Twist2, wrap_angle
+from robot.core.geometry import Twist2, wrap_angle
 
 Vec2 = tuple[float, float]
 
@@ -47,7 +48,7 @@ class Dock:
         config = view.config.dock
         dribbler = config.dribbler_rad_s
         if self._at_the_bar(view):
-            seated = Twist2(config.seat_speed_m_s, 0.0, 0.0)
+            seated = Twist2(0.0 if self._at_a_wall(view) else config.seat_speed_m_s, 0.0, 0.0)
             pressing = view.drive(seated, accel_m_s2=config.accel_m_s2, dribbler_rad_s=dribbler)
             done = view.has_ball and view.seconds_since(self._closed_ns or view.t_now_ns) >= config.seat_s
             return SkillStep(pressing, "seat", "break-beam closed", Status.DONE if done else Status.RUNNING)
@@ -92,18 +93,18 @@ class Dock:
         omega = turn_rate(error, 2.0, 0.3 * motion.max_angular_accel_rad_s2, motion.response_s)
         sideways = max(-config.max_lateral_m_s, min(config.max_lateral_m_s, config.lateral_gain_per_s * y))
         slowdown = config.retry_speed_share ** min(view.notes.misses, 3)
-        forward = config.speed_m_s if gap > self._slow_zone_m(view) else config.contact_speed_m_s
+        contact = config.wall_speed_m_s if self._at_a_wall(view) else config.contact_speed_m_s
+        forward = config.speed_m_s if gap > config.slow_zone_m else contact
         # a ball beside the mouth would be hit by its edge: first sideways, then on
         half_mouth = 0.5 * view.body.mouth_width_m
         if gap < 0.10 and abs(y) > 0.6 * half_mouth:
             forward *= 0.3
         return Twist2(forward * slowdown, sideways, omega)
 
-    def _slow_zone_m(self, view: View) -> float:
-        """Return from what gap on to go at contact speed: earlier when a wall stands behind the ball."""
-        config = view.config.dock
+    def _at_a_wall(self, view: View) -> bool:
+        """True when a wall stands right behind the ball: pressing on would squeeze it out sideways."""
         if self._ball is None:
-            return config.slow_zone_m
-        ahead = Pose2(*self._ball, self._heading_rad).transform((0.0, 0.0))
-        near_wall = len(view.memory.wall_points(ahead, config.wall_zone_m)) > 0
-        return config.slow_zone_m * (1.5 if near_wall else 1.0)
+            return False
+        reach = view.config.dock.wall_zone_m
+        walls = view.memory.wall_points(self._ball, reach)
+        return nearest_ahead_m(walls, self._ball, self._heading_rad, 0.5 * view.body.mouth_width_m) < reach

@@ -41,6 +41,9 @@ class Notes:
     """What skills of one trial tell each other: the only state that outlives a skill."""
 
     misses: int = 0
+    """How often docking or holding has failed."""
+    empty_docks: int = 0
+    """Docks in a row that met nothing: a ball that was held in between is real, however hard to keep."""
     hint_in_world_m: Vec2 | None = None
     ignored: list[IgnoredPlace] = field(default_factory=list)
     beam_stuck: bool = False

@@ -318,4 +318,17 @@ def test_rates_hold_their_bounds_under_any_goals_and_uneven_ticks(steps):
         assert math.hypot(*after.velocity) <= 2.0 + 1e-9
         assert math.dist(after.velocity, state.velocity) <= 4.0 * dt + 1e-6
         assert math.dist(after.accel, state.accel) <= 50.0 * dt + 1e-6
+        moved = tuple(v + a * dt for v, a in zip(state.velocity, after.accel, strict=True))
+        assert math.dist(after.velocity, moved) < 1e-6, "the speed is held by braking in time, not by cutting it off"
+        state = after
+
+
+def test_goals_that_jump_round_the_speed_limit_never_need_a_cut():
+    """Half-way from one full-speed goal to another the acceleration points out of the circle: it must end in time."""
+    limits, state = RateLimits(2.0, 3.0, 3.0, 20.0), RateState()
+    for i in range(3000):
+        goal = (2.0 * math.cos(2.4 * (i // 37)), 2.0 * math.sin(2.4 * (i // 37)))
+        after = next_rate(state, goal, limits, 0.01)
+        moved = tuple(v + 0.01 * a for v, a in zip(state.velocity, after.accel, strict=True))
+        assert math.dist(after.velocity, moved) < 1e-6
         state = after

@@ -99,6 +99,9 @@ def test_a_picture_is_placed_where_the_robot_was_when_it_was_taken():
     carpet, _ = memory.state_at(np.array([[4.6, 0.0], [5.1, 0.0]]))
     assert carpet[0] > 0
     assert carpet[1] < 0
+    walls = memory.wall_points((4.8, 0.0), 1.5)
+    assert len(walls) > 5
+    assert abs(walls[:, 0] - HALF_X).max() < 0.06
 
 
 def test_half_a_turn_leaves_the_other_half_and_the_shorter_way_is_taken():

@@ -14,7 +14,7 @@ from robot.core.body import RobotBody
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2, Twist2
 from robot.core.messages import Mode, RefereeCode, RefereeCommand, TargetMode
-from tests.unit.control_bench import DIVISION_B, TICK_NS, Bench, Camera, random_bench
+from tests.unit.control_bench import DIVISION_B, DT_S, TICK_NS, Bench, Camera, random_bench
 
 X_WALL, Y_WALL = DIVISION_B.wall_bounds_m()[1], DIVISION_B.wall_bounds_m()[3]
 
@@ -55,6 +55,7 @@ def test_a_ball_at_a_wall_is_held_and_nothing_is_rammed(ball, robot):
     bench = Bench(robot=robot, ball=ball, seed=3)
     assert bench.play(hold_s=10.0) is not None
     assert max(bench.wall_hits_m_s, default=0.0) < 0.45
+    assert sum(bench.wall_hits_m_s) * DT_S < 0.03, "pressed into the wall, metres"
 
 
 def test_a_ball_that_is_kicked_away_on_contact_is_followed():
@@ -203,3 +204,27 @@ def test_the_same_inputs_give_the_same_commands():
     second.play()
     assert first.commands == second.commands
     assert first.truth == second.truth
+
+
+def test_a_track_that_the_estimator_pushes_ahead_of_the_hull_does_not_hide_a_miss():
+    """An unseen ball is never believed inside the robot: docking must count its own way from the last sight."""
+    bench = Bench(robot=Pose2(0.0, 0.0, 0.0), ball=(1.0, 0.0))
+    honest = bench.world
+
+    def pushed():
+        world = honest()
+        x, y = world.ball.ball_in_robot_m
+        ahead = max(x, RobotBody().ball_hold_x_m())
+        in_world = world.robot.world_from_robot.transform((ahead, y))
+        ball = replace(world.ball, ball_in_robot_m=(ahead, y), ball_in_world_m=in_world, in_dribbler=False)
+        return replace(world, ball=ball)
+
+    bench.world = pushed  # type: ignore[method-assign]
+    while bench.history[-1:] != [("dock", "advance")]:
+        bench.step()
+    started = bench.t_s
+    bench.ball = (-3.0, 2.0)
+    while bench.history[-1][0] == "dock":
+        bench.step()
+    assert bench.t_s - started < 2.5
+    assert ("dock", "miss") in bench.history
