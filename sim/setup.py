@@ -121,12 +121,13 @@ class BatteryConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CameraErrors:
-    """How the real camera differs from its calibration: a knock, a loose screw."""
+    """How the real camera differs from its calibration: a knock, a loose screw, a lens that nobody measured (`k1`)."""
 
     pitch_rad: float = 0.0
     roll_rad: float = 0.0
     yaw_rad: float = 0.0
     height_m: float = 0.0
+    k1: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -65,7 +65,7 @@ def run(args: Args) -> int:
             for label in picture.labels:
                 x0, y0, x1, y1 = (round(v) for v in label.box_px)
                 cv2.rectangle(tile, (x0 - 1, y0 - 1), (x1, y1), _COLOURS[label.object_class], 1)
-            tiles.append(cv2.resize(tile, (480, 360), interpolation=cv2.INTER_AREA))
+            tiles.append(cv2.resize(tile, (320, 240), interpolation=cv2.INTER_AREA))
         if (k + 1) % 500 == 0:
             print(f"{k + 1} of {args.count}")
     if args.preview and tiles:

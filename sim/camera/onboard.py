@@ -52,9 +52,10 @@ class OnboardCamera:
         """
         self._timing = setup.frames
         venue = generator(setup.seed, Source.VENUE)
-        error, mounting = setup.camera, camera.mounting
+        error, mounting, lens = setup.camera, camera.mounting, camera.intrinsics.distortion
         self.true_camera = replace(
             camera,
+            intrinsics=replace(camera.intrinsics, distortion=(lens[0] + error.k1, *lens[1:])),
             mounting=replace(
                 mounting,
                 pitch_rad=mounting.pitch_rad + error.pitch_rad,

@@ -7,24 +7,24 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from robot.core.errors import MissingExtraError
-from sim.setup import TrialSetup
 
+Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def run_trials(
-    play: Callable[[TrialSetup], Result],
-    setups: Sequence[TrialSetup],
+    play: Callable[[Job], Result],
+    jobs: Sequence[Job],
     workers: int = 1,
     progress: Callable[[int, Result], None] | None = None,
 ) -> list[Result]:
-    """Play every setup and return the results in the order of the setups, whatever the number of workers.
+    """Play every job and return the results in the order of the jobs, whatever the number of workers.
 
     Args:
         play: plays one trial; must be picklable when `workers` > 1 (a module's function or `functools.partial`).
-        setups: the trials.
+        jobs: one per trial, small and picklable: a `TrialSetup`, or what a runner needs to make one.
         workers: processes. Each trial is single-threaded, so one per core is right.
         progress: called in this process after each trial, in order, with the number done and its result.
 
@@ -38,9 +38,9 @@ def run_trials(
         if progress is not None:
             progress(len(results), result)
 
-    if workers <= 1 or len(setups) <= 1:
-        for setup in setups:
-            note(play(setup))
+    if workers <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            note(play(job))
         return results
     try:
         from joblib import Parallel, delayed
@@ -50,8 +50,8 @@ def run_trials(
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     try:
-        jobs = (delayed(play)(setup) for setup in setups)
-        for result in Parallel(n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch=2 * workers)(jobs):
+        calls = (delayed(play)(job) for job in jobs)
+        for result in Parallel(n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch=2 * workers)(calls):
             note(result)
     finally:
         for name, value in before.items():

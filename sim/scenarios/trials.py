@@ -89,6 +89,7 @@ def make_trial(stage: int = 1, seed: int = 1, field: FieldGeometry | None = None
             roll_rad=_normal(camera, math.radians(0.2)),
             yaw_rad=_normal(camera, math.radians(0.2)),
             height_m=_normal(camera, 0.0015),
+            k1=_normal(camera, 0.008),
         ),
         frames=FrameTiming(
             phase_s=_between(camera, 0.0, 0.033),

@@ -17,6 +17,7 @@ from robot.core.geometry import Pose2, Twist2, exponential_map
 from robot.core.messages import ObjectClass
 from sim.camera import renderer as renderer_module
 from sim.camera.dataset import labelled_pictures, world_from_optical
+from sim.camera.gl import choose_back_end, headless_backend
 from sim.camera.imaging import ImagePipeline, SensorStyle
 from sim.camera.labels import FullExtent, full_extent, visible_labels
 from sim.camera.renderer import SceneRenderer
@@ -131,6 +132,13 @@ def test_exposure_settles_on_the_wanted_brightness() -> None:
     levels = [float(cv2.imdecode(np.frombuffer(pipeline.develop(bright), np.uint8), 1).mean()) for _ in range(60)]  # type: ignore[union-attr]
     assert levels[0] > 200.0
     assert abs(levels[-1] - 110.0) < 15.0
+
+
+def test_back_end_falls_back_to_osmesa_and_then_to_none() -> None:
+    assert choose_back_end(lambda library: True) == "egl"
+    assert choose_back_end(lambda library: "OSMesa" in library) == "osmesa"
+    assert choose_back_end(lambda library: False) == "disable"
+    assert "egl" in headless_backend() or "osmesa" in headless_backend()
 
 
 def test_no_opengl_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
