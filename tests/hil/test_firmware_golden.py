@@ -32,7 +32,7 @@ from firmware_bridge.transport.lockstep import LockstepFirmware
 from firmware_bridge.transport.pty import PtyTransport
 from tests.firmware_bench import need_gcc
 
-GOLDEN = "394677935b8085584976fc612197d36f1fb6ebf997749ad72abeb0d5277ea609"
+GOLDEN = "ba1b2d656d6787476d6074b4b1744a05f81c8d0ef421a47fa8eb3f9e66d48e37"
 MS = 1_000_000
 TICKS = 3000
 

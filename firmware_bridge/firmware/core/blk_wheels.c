@@ -2,6 +2,9 @@
 #include "blk_core.h"
 #include "blk_math.h"
 
+#define LEAD_M_S 0.4f
+#define LEAD_RAD_S 5.0f
+
 /* Rows as in RobotBody: the rim at angle a moves along (-sin a, cos a); positive speed turns the body to the left. */
 void blk_wheels_configure(blk_wheels_t *wheels, const float *params)
 {
@@ -119,6 +122,24 @@ static float feasible_share(const blk_core_t *core, const float accel[3])
     return share;
 }
 
+/* Keeps the reference near what the wheels do, so that a robot that was held fast does not leap when it comes free. */
+static void stay_near_the_wheels(blk_wheels_t *w)
+{
+    float lead[3];
+    for (int j = 0; j < 3; j++) {
+        lead[j] = w->reference[j];
+        for (int i = 0; i < BLK_WHEELS; i++) {
+            lead[j] -= w->twist_from_wheels[j][i] * w->speed_rad_s[i];
+        }
+    }
+    const float away = blk_sqrt(lead[0] * lead[0] + lead[1] * lead[1]);
+    if (away > LEAD_M_S) {
+        w->reference[0] -= lead[0] * (1.0f - LEAD_M_S / away);
+        w->reference[1] -= lead[1] * (1.0f - LEAD_M_S / away);
+    }
+    w->reference[2] -= lead[2] - blk_clamp(lead[2], -LEAD_RAD_S, LEAD_RAD_S);
+}
+
 /* Moves the reference towards the target: a straight ramp over one host period, no steeper than the limits and the
  * motors allow. The slope that results is the acceleration for the feed-forward, in the turning body frame. */
 void blk_wheels_reference(blk_core_t *core, const float target[3], bool brake, float dt_s, float accel[3])
@@ -148,6 +169,7 @@ void blk_wheels_reference(blk_core_t *core, const float target[3], bool brake, f
     for (int i = 0; i < 3; i++) {
         w->reference[i] += slope[i] * dt_s;
     }
+    stay_near_the_wheels(w);
     accel[0] = slope[0] - w->reference[2] * w->reference[1];
     accel[1] = slope[1] + w->reference[2] * w->reference[0];
     accel[2] = slope[2];
