@@ -239,21 +239,20 @@ class _Loop:
 
     def run(self, stopping: StopFlag, report: PlayReport) -> None:
         """Tick until told to stop."""
-        said_priority = prepare_realtime()
-        self._said(f"control at {said_priority}")
         begun_ns = self._clock.now_ns()
         limit_ns = round(self._options.seconds * NS_PER_S)
         try:
-            while not stopping():
-                self._pacer.wait()
-                if limit_ns and self._clock.now_ns() - begun_ns >= limit_ns:
-                    report.ended_by = f"--seconds {self._options.seconds:g}"
-                    return
-                self._tick(report.ticks)
-                report.ticks += 1
-            report.ended_by = stopping.reason
+            with realtime() as reached:
+                self._said(f"control at {reached}")
+                while not stopping():
+                    self._pacer.wait()
+                    if limit_ns and self._clock.now_ns() - begun_ns >= limit_ns:
+                        report.ended_by = f"--seconds {self._options.seconds:g}"
+                        return
+                    self._tick(report.ticks)
+                    report.ticks += 1
+                report.ended_by = stopping.reason
         finally:
-            gc.enable()
             report.duration_s = (self._clock.now_ns() - begun_ns) / NS_PER_S
             report.periods, report.lateness = self._pacer.periods(), self._pacer.lateness()
             report.overruns = self._pacer.overruns
@@ -297,20 +296,29 @@ class _Loop:
             self._said("vision has ended")
 
 
-def prepare_realtime() -> str:
+@contextlib.contextmanager
+def realtime() -> Iterator[str]:
     """Make this thread's ticks regular: short GIL slices, no collector pauses, real-time priority where allowed.
 
-    Returns:
+    Yields:
         What was reached, for the log.
     """
+    interval_s = sys.getswitchinterval()
     sys.setswitchinterval(0.0005)  # another thread may hold the GIL for 5 ms by default: half a period
     gc.collect()
     gc.freeze()
     gc.disable()  # messages hold no cycles; the collector would only pause the loop
-    try:
+    reached = "normal priority (for real time: LimitRTPRIO=80 in the systemd unit)"
+    with contextlib.suppress(OSError, AttributeError):
         # For this thread alone, and not for what it starts.
         policy = os.SCHED_FIFO | getattr(os, "SCHED_RESET_ON_FORK", 0x40000000)
         os.sched_setscheduler(0, policy, os.sched_param(_PRIORITY))
-    except (OSError, AttributeError):
-        return "normal priority (for real time: LimitRTPRIO=80 in the systemd unit, or sudo setcap)"
-    return f"real-time priority {_PRIORITY}"
+        reached = f"real-time priority {_PRIORITY}"
+    try:
+        yield reached
+    finally:
+        with contextlib.suppress(OSError, AttributeError):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        gc.enable()
+        gc.unfreeze()
+        sys.setswitchinterval(interval_s)

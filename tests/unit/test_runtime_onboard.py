@@ -1,0 +1,269 @@
+"""On board: real processes end on a signal and leave nothing behind; a crash says STOP; a lost port comes back."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from firmware_bridge.firmware.library import FirmwareLibrary, SensorInputs
+from firmware_bridge.link.framing import FrameDecoder
+from firmware_bridge.protocol.generated import StateFlag, Telemetry
+from robot.cli._flags import parse_overrides
+from robot.cli.main import main
+from robot.core.clock import MonotonicClock
+from robot.core.errors import ConfigError, LinkError
+from robot.core.messages import Mode, RefereeCode, TickBatch, TickResult
+from robot.recording.reader import Recording
+from robot.runtime import onboard
+from robot.runtime.onboard import Commands, PlayOptions, play
+from robot.runtime.pipeline import Pipeline
+from robot.runtime.port import SerialPort
+from robot.runtime.replay import replay
+from robot.runtime.robot_config import Robot, open_robot
+
+MARK = "BLACKOUT_TEST_RUN"
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30.0, (640, 480))
+    carpet = np.full((480, 640, 3), (60, 120, 50), np.uint8)
+    for index in range(30):
+        image = carpet.copy()
+        cv2.circle(image, (200 + 5 * index, 330), 14, (20, 110, 240), -1)
+        writer.write(image)
+    writer.release()
+    return path
+
+
+def processes_of(mark: str) -> list[int]:
+    """Every living process that carries the mark in its environment: the run's children and grandchildren."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            if mark.encode() in (folder / "environ").read_bytes() and state != "Z":
+                found.append(int(folder.name))
+        except OSError:
+            continue  # it ended while we looked
+    return found
+
+
+def eventually(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline_s = time.monotonic() + seconds
+    while time.monotonic() < deadline_s:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
+
+
+def start_play(video: Path, mark: str, *flags: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "robot", "play", "--camera", f"file:{video}", "--port", "pty", "--start", *flags]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, MARK: mark, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str) -> list[str]:
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if text in line:
+            return lines
+    raise AssertionError(f"'{text}' never came: {''.join(lines)}")
+
+
+@pytest.mark.parametrize(("signum", "vision"), [(signal.SIGTERM, "process"), (signal.SIGINT, "inline")])
+def test_a_signal_ends_a_real_run_cleanly(video: Path, tmp_path: Path, signum: signal.Signals, vision: str) -> None:
+    mark = uuid.uuid4().hex
+    process = start_play(video, mark, "--vision", vision, "--record", str(tmp_path))
+    try:
+        wait_for_line(process, "mode active")
+        time.sleep(0.7)
+        assert len(processes_of(mark)) >= (3 if vision == "process" else 2)  # control, firmware, vision
+        process.send_signal(signum)
+        out, err = process.communicate(timeout=10.0)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    assert f"ended by {signum.name}" in out
+    assert "CRASH" not in out
+    assert "Traceback" not in err
+    assert eventually(lambda: not processes_of(mark), 3.0), "a process was left behind"
+    recording = next(tmp_path.glob("*/run.mcap"))
+    assert replay(recording).equal
+    assert list(Recording(recording).frames())
+
+
+def test_nothing_survives_a_killed_control_process(video: Path) -> None:
+    mark = uuid.uuid4().hex
+    process = start_play(video, mark, "--no-record")
+    wait_for_line(process, "mode active")
+    process.kill()
+    process.communicate()
+    assert eventually(lambda: not processes_of(mark), 8.0), "vision or firmware outlived control"
+
+
+def test_seconds_ends_a_run(video: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    flags = ["--camera", f"file:{video}", "--port", "pty", "--no-record", "--seconds", "0.5", "--vision", "inline"]
+    assert main(["play", *flags]) == 0
+    assert "ended by --seconds 0.5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--camera", "file:/nowhere.avi", "--port", "pty"], 1, "no such video"),
+        (["--port", "/dev/ttyNOWHERE", "--vision", "inline"], 1, "ttyNOWHERE"),
+        (["--robot", "nobody"], 2, "default"),
+        (["--override", "link.prt=1"], 2, "did you mean 'port'"),
+    ],
+)
+def test_a_bad_start_is_refused_with_the_mend(
+    video: Path, capsys: pytest.CaptureFixture[str], flags: list[str], code: int, words: str
+) -> None:
+    camera = [] if "--camera" in flags else ["--camera", f"file:{video}"]
+    assert main(["play", "--no-record", *camera, *flags]) == code
+    error = capsys.readouterr().err
+    assert words in error
+    assert "mend:" in error
+
+
+class Board:
+    """The firmware core in real time behind a transport that can be unplugged."""
+
+    def __init__(self) -> None:
+        self.core = FirmwareLibrary()
+        self.plugged = True
+        self.started_s = time.monotonic()
+        self.steps = 0
+        self.written: list[bytes] = []
+        self.sent = b""
+
+    def open(self, config: object = None) -> Board:
+        if not self.plugged:
+            raise LinkError("unplugged")
+        return self
+
+    def read_available(self) -> bytes:
+        if not self.plugged:
+            raise LinkError("unplugged")
+        while self.steps < (time.monotonic() - self.started_s) * 1000:
+            self.core.step(SensorInputs())
+            self.steps += 1
+        sent = self.core.transmit()
+        self.sent += sent
+        return sent
+
+    def write(self, data: bytes) -> None:
+        if not self.plugged:
+            raise LinkError("unplugged")
+        self.written.append(data)
+        self.core.receive(data)
+
+    def close(self) -> None:
+        return None
+
+
+@pytest.fixture
+def robot(video: Path) -> Robot:
+    return open_robot("default", {"capture.device": f"file:{video}", "vision.scan_carpet": False})
+
+
+def test_a_crash_in_the_step_says_stop_and_keeps_the_fatal_batch(
+    robot: Robot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board()
+    monkeypatch.setattr(onboard, "open_transport", board.open)
+    good = Pipeline.step
+
+    def step(self: Pipeline, batch: TickBatch) -> TickResult:
+        if batch.tick == 40:
+            raise ZeroDivisionError("boom")
+        return good(self, batch)
+
+    monkeypatch.setattr(Pipeline, "step", step)
+    path = tmp_path / "run.mcap"
+    report = play(robot, PlayOptions(vision="inline", start=True, recording=path, seconds=20.0))
+    time.sleep(0.02)  # two of the firmware's telemetry periods
+    assert "boom" in report.crash
+    assert report.ticks == 40
+    assert len(board.written) == 40 + onboard.FAREWELLS
+    assert telemetry_armed(board) == [True, False]
+    recording = Recording(path)
+    assert [t.batch.tick for t in recording.ticks() if t.result_json is None] == [40]
+    assert "boom" in next(recording.notes("fault/crash"))[1]["traceback"]
+
+
+def telemetry_armed(board: Board) -> list[bool]:
+    """What the firmware itself said, by its telemetry: was it ever armed, is it armed now."""
+    board.read_available()
+    sent = [m for m in FrameDecoder().feed(board.sent) if isinstance(m, Telemetry)]
+    return [any(m.flags & StateFlag.ARMED for m in sent), bool(sent[-1].flags & StateFlag.ARMED)]
+
+
+def test_an_unplugged_board_stops_the_robot_and_comes_back(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board()
+    monkeypatch.setattr(onboard, "open_transport", board.open)
+    threading.Timer(0.8, lambda: setattr(board, "plugged", False)).start()
+    threading.Timer(1.3, lambda: setattr(board, "plugged", True)).start()
+    heard: list[str] = []
+    report = play(robot, PlayOptions(vision="inline", start=True, seconds=3.0), said=heard.append)
+    modes = [line for line in heard if line.startswith("mode")]
+    assert modes[:4] == ["mode boot", "mode ready", "mode active", "mode safe_stop"]
+    assert "mode active" in modes[4:]
+    assert report.port_reopened >= 1
+    assert report.last is not None
+    assert report.last.mode is Mode.ACTIVE
+
+
+def test_a_port_that_is_missing_at_the_start_is_an_error() -> None:
+    board = Board()
+    board.plugged = False
+    with pytest.raises(LinkError):
+        SerialPort(board.open, MonotonicClock())
+
+
+def test_typed_words_become_commands() -> None:
+    commands = Commands(MonotonicClock(), stage=2)
+
+    def typed() -> Iterator[str]:
+        yield from ("start\n", "nonsense\n", " HALT \n")
+
+    commands.listen(typed())
+    assert eventually(lambda: len(commands._waiting) == 2, 2.0)
+    taken = commands.take()
+    assert [(c.code, c.seq, c.stage) for c in taken] == [(RefereeCode.FORCE_START, 0, 2), (RefereeCode.HALT, 1, 2)]
+    assert commands.take() == ()
+
+
+def test_overrides_are_read_as_json_or_text() -> None:
+    assert parse_overrides(["a.b=1.5", "c=true", "d=text", "e=[1,2]"]) == {
+        "a.b": 1.5,
+        "c": True,
+        "d": "text",
+        "e": [1, 2],
+    }
+    with pytest.raises(ConfigError, match="key=value"):
+        parse_overrides(["nothing"])
