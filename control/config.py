@@ -109,7 +109,7 @@ class ApproachConfig:
     timeout_s: float = 15.0
     moving_ball_m_s: float = 0.15
     ball_decel_m_s2: float = 0.35
-    wall_clearance_m: float = 0.02
+    wall_clearance_m: float = 0.04
     wall_reach_m: float = 0.6
     retry_offset_rad: float = 0.2
 

@@ -14,6 +14,7 @@ Vec2 = tuple[float, float]
 
 _STEP_RAD = math.radians(5.0)
 _STEPS = 24
+_TIE_M = 0.008
 
 
 def approach_heading(
@@ -43,8 +44,8 @@ def approach_heading(
     for behind_m in (body.ball_hold_x_m(), config.pre_dock_m):
         centres = np.asarray(ball_world_m) - behind_m * ahead
         gaps = np.hypot(centres[:, None, 0] - wall_points[None, :, 0], centres[:, None, 1] - wall_points[None, :, 1])
-        # the wall's points behind the robot's centre, as seen from the ball, must not lie between robot and ball
         room = np.minimum(room, gaps.min(axis=1) - body.radius_m)
     clear = np.flatnonzero(room >= config.wall_clearance_m)
-    best = int(clear[0]) if clear.size else int(np.argmax(room))
-    return float(headings[best])
+    if not clear.size:  # nearly the most room, nearest to the direct line: the choice must not jump with every point
+        clear = np.flatnonzero(room >= room.max() - _TIE_M)
+    return float(headings[clear[0]])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from control.planning.free_range import nearest_ahead_m
 from control.skills.skill import SKILLS, SkillStep, Status, View
 from robot.core.geometry import Pose2, Twist2
 
 
 @SKILLS.register("hold")
 class Hold:
-    """States: `hold` (gentle brake, dribbler on), `regrip` (the beam was open for `lost_s`: creep forward).
+    """States: `hold` (gentle brake, dribbler on), `regrip` (the beam was open for `lost_s`: creep forward; not
+    against a wall, where that would only squeeze the ball out).
 
     Never DONE: holding is the end of stage 1, other plays leave it. FAILED: regripping found nothing.
     """
@@ -43,7 +45,10 @@ class Hold:
         if self._regrip_ns is None or self._regrip_from is None:
             self._regrip_ns, self._regrip_from = view.t_now_ns, view.pose
         moved = math.dist((view.pose.x_m, view.pose.y_m), (self._regrip_from.x_m, self._regrip_from.y_m))
-        if moved > config.regrip_m or view.seconds_since(self._regrip_ns) > config.regrip_s:
+        here = (view.pose.x_m, view.pose.y_m)
+        ahead = nearest_ahead_m(view.memory.wall_points(here, 0.4), here, view.pose.theta_rad, 0.04)
+        at_wall = ahead < view.body.ball_hold_x_m() + view.config.dock.wall_zone_m
+        if at_wall or moved > config.regrip_m or view.seconds_since(self._regrip_ns) > config.regrip_s:
             return SkillStep(view.stop(), "lost", "the ball has left the dribbler", Status.FAILED)
         creep = view.drive(Twist2(config.regrip_speed_m_s, 0.0, 0.0), dribbler_rad_s=dribbler)
         return SkillStep(creep, "regrip", "break-beam open: creeping after the ball")

@@ -92,7 +92,7 @@ def test_a_full_turn_sees_all_carpet_in_range_and_no_wall_is_taken_for_carpet():
 def test_a_picture_is_placed_where_the_robot_was_when_it_was_taken():
     """While spinning the pose moves 15 degrees until a picture arrives: it must not be smeared by that."""
     memory = FieldMemory(CONFIG)
-    for i in range(20):
+    for i in range(50):
         pose = Pose2(3.0, 0.0, 0.024 * i)
         then = Pose2(3.0, 0.0, 0.024 * max(0, i - 10))
         memory.update(view(pose, i * TICK_NS, 10 * TICK_NS if i >= 10 else 0, then), i * TICK_NS)
