@@ -1,7 +1,7 @@
 """Messages to JSON and back, bit for bit: floats survive exactly, bytes go as base64, enums by value.
 
 Built from the dataclasses themselves (no table to keep in step), with one cached encoder and decoder per type: a
-`TickBatch` with its `TickResult` costs about 60 us to encode. NaN and infinities are not JSON; they are written as
+`TickBatch` with its `TickResult` takes about 0.1 ms to encode. NaN and infinities are not JSON; they are written as
 the strings "NaN", "Infinity", "-Infinity", so that strict readers (Foxglove) open the file too.
 """
 
@@ -81,15 +81,18 @@ def schema_hash(classes: tuple[type, ...]) -> str:
 # --- encoding ---------------------------------------------------------------------------------------------------
 
 
-def _dumps(plain: Any) -> bytes:
-    return json.dumps(plain, separators=(",", ":"), allow_nan=False, default=_leaked_numpy).encode()
-
-
 def _leaked_numpy(value: Any) -> Any:
     """Numpy scalars and arrays that slipped into a message are written as what they stand for."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     raise TypeError(f"cannot record a {type(value).__name__}: {value!r}")
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False, default=_leaked_numpy)
+
+
+def _dumps(plain: Any) -> bytes:
+    return _ENCODER.encode(plain).encode()
 
 
 def _name_non_finite(value: Any) -> Any:

@@ -95,7 +95,8 @@ class FieldDrawing:
         line = f'fill="none" stroke="{LINE}" stroke-width="2"'
         half_x, half_y = f.length_m / 2, f.width_m / 2
         self._rectangle(-half_x, half_x, -half_y, half_y, line)
-        self._rectangle(0.0, 0.0, -half_y, half_y, line)
+        (x0, y0), (_, y1) = self._at((0.0, half_y)), self._at((0.0, -half_y))
+        self._parts.append(f'<line x1="{x0:.1f}" x2="{x0:.1f}" y1="{y0:.1f}" y2="{y1:.1f}" {line}/>')
         cx, cy = self._at((0.0, 0.0))
         self._parts.append(
             f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="{f.centre_circle_radius_m * self._scale:.1f}" {line}/>'

@@ -8,19 +8,15 @@ import html
 import json
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from robot.core.config import from_dict
 from robot.core.errors import RecordingError
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2, Twist2
-from robot.core.messages import CameraFrame, Detection, DetectionBatch, ObjectClass, TickResult
+from robot.core.messages import TickResult
 from robot.recording.drawing import (
     BALL_COLOUR,
     BALL_ESTIMATE_COLOUR,
@@ -32,15 +28,11 @@ from robot.recording.drawing import (
     line_plot,
     timeline,
 )
+from robot.recording.frames import annotated_frames
 from robot.recording.reader import Recording
 from robot.recording.run_data import RunData, load_run
 from robot.recording.writer import encode_jpeg
 
-BOX_COLOURS_BGR = {
-    ObjectClass.BALL: (42, 138, 255),
-    ObjectClass.ROBOT: (255, 203, 142),
-    ObjectClass.GOAL: (77, 211, 255),
-}
 _FRAME_COUNT = 9
 
 _STYLE = """
@@ -110,7 +102,7 @@ def _event_text(event: Any) -> str:
 def _field_section(recording: Recording, data: RunData) -> str:
     geometry = from_dict(FieldGeometry, recording.header.field_geometry, where="recorded field")
     drawing = FieldDrawing(geometry)
-    to_field = _field_from_world(data)
+    to_field = field_from_world(data)
     estimates = [to_field @ r.world.robot.world_from_robot for r in data.results]
     balls = [to_field.transform(r.world.ball.ball_in_world_m) for r in data.results if r.world.ball.valid]
     keys = [(ESTIMATE_COLOUR, "estimated path"), (BALL_ESTIMATE_COLOUR, "ball as believed at the end")]
@@ -139,7 +131,7 @@ def _field_section(recording: Recording, data: RunData) -> str:
     return f"<h2>Field</h2>{drawing.svg()}<p>{legend}</p><p class='note'>{note}</p>"
 
 
-def _field_from_world(data: RunData) -> Pose2:
+def field_from_world(data: RunData) -> Pose2:
     """Where the estimator's frame lies on the field: by the truth of the first tick, else the same."""
     if not data.truth:
         return Pose2()
@@ -185,50 +177,17 @@ def _spans(times: Sequence[float], states: Sequence[str]) -> list[tuple[float, f
 
 
 def _frames_section(recording: Recording, data: RunData) -> str:
-    by_time = {d.t_capture_ns: d for d in data.detections}
-    kept = _spread(list(_annotatable(recording, by_time)), _FRAME_COUNT)
-    if not kept:
-        return "<h2>Camera</h2><p class='note'>No frames in this recording.</p>"
-    tick_times = [r.t_now_ns for r in data.results]
     figures = []
-    for frame, seen in kept:
-        image = draw_boxes(frame.image_bgr, seen.detections)
-        jpeg = base64.b64encode(encode_jpeg(image, 80)).decode()
-        index = min(bisect.bisect_left(tick_times, frame.t_receive_ns), len(tick_times) - 1)
-        plan = data.results[index].plan
-        caption = html.escape(f"{data.seconds(frame.t_capture_ns):.2f} s, {plan.skill}: {plan.state}")
+    for shown in annotated_frames(recording, data, _FRAME_COUNT):
+        jpeg = base64.b64encode(encode_jpeg(shown.image_bgr, 80)).decode()
+        caption = html.escape(shown.caption)
         figures.append(
             f'<figure><img src="data:image/jpeg;base64,{jpeg}" alt="{caption}">'
             f"<figcaption>{caption}</figcaption></figure>"
         )
+    if not figures:
+        return "<h2>Camera</h2><p class='note'>No frames in this recording.</p>"
     return f"<h2>Camera</h2><div class='frames'>{''.join(figures)}</div>"
-
-
-def _annotatable(
-    recording: Recording, by_time: dict[int, DetectionBatch]
-) -> Iterable[tuple[CameraFrame, DetectionBatch]]:
-    for frame in recording.frames():
-        if frame.t_capture_ns in by_time:
-            yield frame, by_time[frame.t_capture_ns]
-
-
-def _spread(items: list[Any], count: int) -> list[Any]:
-    """Pick `count` items, evenly, the first and the last included."""
-    if len(items) <= count:
-        return items
-    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
-
-
-def draw_boxes(image_bgr: NDArray[np.uint8], detections: Sequence[Detection]) -> NDArray[np.uint8]:
-    """Return a copy of the picture with each detection's box, class and score."""
-    out = image_bgr.copy()
-    for one in detections:
-        x0, y0, x1, y1 = (round(v) for v in one.box_px)
-        colour = BOX_COLOURS_BGR[one.object_class]
-        cv2.rectangle(out, (x0, y0), (x1, y1), colour, 2)
-        text = f"{one.object_class.name.lower()} {one.score:.2f}"
-        cv2.putText(out, text, (x0, max(12, y0 - 5)), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
-    return out
 
 
 def _plots_section(data: RunData) -> str:
@@ -258,7 +217,7 @@ def _plots_section(data: RunData) -> str:
 
 
 def _error_plot(data: RunData) -> str:
-    to_field = _field_from_world(data)
+    to_field = field_from_world(data)
     truth_times = [t for t, _, _ in data.truth]
     errors = []
     for result in data.results:
