@@ -80,5 +80,5 @@ def draw_boxes(image_bgr: NDArray[np.uint8], detections: Sequence[Detection]) ->
         colour = BOX_COLOURS_BGR[one.object_class]
         cv2.rectangle(out, (x0, y0), (x1, y1), colour, 2)
         text = f"{one.object_class.name.lower()} {one.score:.2f}"
-        cv2.putText(out, text, (x0, max(12, y0 - 5)), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+        cv2.putText(out, text, (x0, max(16, y0 - 5)), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, 2, cv2.LINE_AA)
     return out

@@ -1,0 +1,106 @@
+"""Measure speed on this machine: detector, step, projection, codecs, simulation; medians, peers in the same run.
+
+Example: blackout bench --json runs/bench.json
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Args:
+    """Flags of `blackout bench`."""
+
+    json: Path = Path("runs/bench.json")
+    """Where to write the figures."""
+    robot: str = "default"
+    """The robot whose configuration is used."""
+    repeats: int = 120
+    """Frames per model."""
+    seed: int = 1
+    """The trial that gives frames and batches."""
+
+
+def run(args: Args) -> int:
+    """Measure, print, write."""
+    from robot.runtime import benchmark as b
+    from robot.runtime.robot_config import open_robot
+
+    robot = open_robot(args.robot)
+    print("playing one trial for its frames and batches ...")
+    frames, batches, simulation = _trial(robot, args.seed)
+    figures: dict[str, Any] = {"models": {}}
+    for model, precision in b.shipped_models():
+        name = model if precision == "fp32" else f"{model}.{precision}"
+        figures["models"][name] = b.bench_model(robot, model, precision, frames, args.repeats)
+        row = figures["models"][name]
+        print(
+            f"{name:12s} {row['input'][0]}x{row['input'][1]}  preprocess {row['preprocess_ms']:.2f}  "
+            f"inference {row['inference_ms']:.2f}  postprocess {row['postprocess_ms']:.2f} ms  "
+            f"{row['fps_1_thread']:.0f} / {row['fps_2_threads']:.0f} FPS on 1 / 2 threads  "
+            f"OpenCV DNN takes {row.get('opencv_dnn_ratio', float('nan')):.1f} times as long"
+        )
+    figures["step"] = b.bench_step(robot, batches)
+    figures["projection_us"] = b.bench_projection_us(robot.camera)
+    figures["codec"] = b.bench_codec()
+    figures["frame_codec_ms"] = b.bench_frame_codec_ms(frames[0])
+    figures["simulation"] = simulation
+    for key in ("step", "projection_us", "codec", "frame_codec_ms", "simulation"):
+        print(f"{key:16s} {_text(figures[key])}")
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(figures, indent=1) + "\n")
+    print(args.json)
+    return 0
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "  ".join(f"{k} {v:.3f}" for k, v in value.items())
+    return f"{value:.3f}"
+
+
+class _Tap:
+    """A recorder that keeps frames and batches in memory."""
+
+    def __init__(self) -> None:
+        self.frames: list[Any] = []
+        self.batches: list[Any] = []
+
+    def frame(self, frame: Any) -> None:
+        self.frames.append(frame.image_bgr)
+
+    def batch(self, batch: Any) -> None:
+        self.batches.append(batch)
+
+    def result(self, result: Any) -> None:
+        """Results are not needed."""
+
+    def note(self, topic: str, t_ns: int, data: dict[str, Any]) -> None:
+        """Nor is the truth."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _trial(robot: Any, seed: int) -> tuple[list[Any], list[Any], dict[str, float]]:
+    """Play a trial; return frames, batches and how fast the simulation ran against real time."""
+    from perception.detection import load_detector
+    from robot.runtime.simulation import play_trial
+    from sim.scenarios.trials import make_trial
+    from sim.simulation import Simulation
+
+    setup = make_trial(stage=1, seed=seed, field=robot.field)
+    tap = _Tap()
+    with Simulation(setup, robot.config.body, robot.camera) as world:
+        outcome = play_trial(robot, world, load_detector(robot.config.detection), tap)
+    with Simulation(setup, robot.config.body, robot.camera, render=False) as world:
+        before = time.perf_counter()
+        world.advance_to_ns(5_000_000_000)
+        physics = 5.0 / (time.perf_counter() - before)
+    speeds = {"physics_x_real_time": physics, "closed_loop_x_real_time": outcome.sim_s / outcome.wall_s}
+    return tap.frames, tap.batches, speeds
