@@ -117,6 +117,8 @@ def _own_pose(rng: np.random.Generator, field: FieldGeometry) -> Pose2:
     x, y = float(rng.uniform(x_min + 0.15, x_max - 0.3)), float(rng.uniform(y_min + 0.15, y_max - 0.15))
     if rng.random() < 0.6:
         side = 1.0 if rng.random() < 0.5 else -1.0
+        if not x_min < side * 0.5 * field.length_m < x_max:  # half fields have one goal
+            side = -side
         distance = float(rng.uniform(0.6, 5.0))
         angle = float(rng.uniform(-1.2, 1.2))
         goal = side * 0.5 * field.length_m

@@ -55,7 +55,16 @@ def line_geoms(field: FieldGeometry, width_m: float, material: str = "line") -> 
         for k in range(steps + 1)
     ]
     segments += [(*a, *b) for a, b in itertools.pairwise(ring)]
-    return [_line(*s, width_m, material) for s in segments]
+    # Half fields end at a wall: what lies behind it is not drawn, what crosses it is cut.
+    x_min, x_max, y_min, y_max = field.wall_bounds_m()
+    lines = []
+    for xa, ya, xb, yb in segments:
+        outside = max(xa, xb) < x_min or min(xa, xb) > x_max or max(ya, yb) < y_min or min(ya, yb) > y_max
+        if not outside:
+            xa, xb = (min(max(x, x_min), x_max) for x in (xa, xb))
+            ya, yb = (min(max(y, y_min), y_max) for y in (ya, yb))
+            lines.append(_line(xa, ya, xb, yb, width_m, material))
+    return lines
 
 
 def goal_geoms(field: FieldGeometry, side: float, thickness_m: float) -> list[str]:
