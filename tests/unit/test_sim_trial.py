@@ -49,7 +49,7 @@ def drive(simulation: Simulation, until_s: float, twist: Twist2, dribbler_rad_s:
     return link, telemetry, digest
 
 
-def fingerprint(setup: TrialSetup, until_s: float = 0.3) -> tuple[str, bytes]:
+def fingerprint(setup: TrialSetup, until_s: float = 0.2) -> tuple[str, bytes]:
     with Simulation(setup, BODY, CAMERA) as simulation:
         _, _, digest = drive(simulation, until_s, Twist2(0.5, 0.2, 2.0))
         return digest.hexdigest(), simulation.state_bytes()
