@@ -130,8 +130,9 @@ class CarpetScanner:
         chosen = chosen[:: max(1, len(chosen) // 800)]
         sample, basis = colour.reshape(3, -1)[:, chosen], self._basis[:terms, chosen]
         floor = np.array(self.config.sigma_floor, np.float32)
-        middle = np.median(sample, axis=1)
+        middle = _most_common(sample, 4.0 * floor) if terms == 1 else np.median(sample, axis=1)
         sigma = np.maximum(1.4826 * np.median(np.abs(sample - middle[:, None]), axis=1), floor)
+        sigma = np.minimum(sigma, 1.6 * floor)
         coefficients = np.zeros((3, terms), np.float32)
         coefficients[:, 0] = middle
         ridge = np.diag([0.0, *[0.02] * (terms - 1)]).astype(np.float32)
@@ -263,6 +264,22 @@ def on_carpet(edge_px: tuple[Vec2, ...], box_px: BoxPx, margin_px: float = 4.0) 
 def _turns_up(a: Vec2, b: Vec2, c: Vec2) -> bool:
     """True when b lies on or below the chord a-c (rows grow downwards): not part of the upper hull."""
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]) <= 0.0
+
+
+def _most_common(sample: Planes, spread: Planes) -> Planes:
+    """Return the colour around which, within `spread`, most of the sample lies: a goal's wall may fill much.
+
+    Candidates are the means of the fullest cells of a coarse histogram; carpet is noisier than walls, so cells count
+    for less than what surrounds them.
+    """
+    keys = np.floor(sample / spread[:, None]).astype(np.int64)
+    keys -= keys.min(axis=1, keepdims=True)
+    span = keys.max(axis=1) + 1
+    flat = (keys[0] * span[1] + keys[1]) * span[2] + keys[2]
+    fullest = np.argsort(-np.bincount(flat), kind="stable")[:5]
+    means = [sample[:, flat == cell].mean(axis=1) for cell in fullest if (flat == cell).any()]
+    near = [(np.abs(sample - mean[:, None]) < spread[:, None]).all(axis=0).sum() for mean in means]
+    return np.asarray(means[int(np.argmax(near))], np.float32)
 
 
 def _with_foot(mask: NDArray[np.bool_], depth: int) -> NDArray[np.bool_]:
