@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from robot.core.config import find_config, load
 from robot.core.errors import ConfigError
@@ -50,7 +51,7 @@ def run(args: Args) -> int:
     images, labels = args.out / "images", args.out / "labels"
     images.mkdir(parents=True, exist_ok=True)
     labels.mkdir(parents=True, exist_ok=True)
-    tiles = []
+    tiles: list[NDArray[np.uint8]] = []
     counts = [0, 0, 0]
     field = load(FieldGeometry, find_config(args.field, "fields"))
     for k, picture in enumerate(labelled_pictures(args.count, args.seed, field)):
@@ -61,11 +62,11 @@ def run(args: Args) -> int:
         for label in picture.labels:
             counts[label.object_class] += 1
         if args.preview and len(tiles) < _TILES:
-            tile = cv2.imdecode(np.frombuffer(picture.jpeg, np.uint8), cv2.IMREAD_COLOR)
+            tile = np.asarray(cv2.imdecode(np.frombuffer(picture.jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
             for label in picture.labels:
                 x0, y0, x1, y1 = (round(v) for v in label.box_px)
                 cv2.rectangle(tile, (x0 - 1, y0 - 1), (x1, y1), _COLOURS[label.object_class], 1)
-            tiles.append(cv2.resize(tile, (320, 240), interpolation=cv2.INTER_AREA))
+            tiles.append(np.asarray(cv2.resize(tile, (320, 240), interpolation=cv2.INTER_AREA), np.uint8))
         if (k + 1) % 500 == 0:
             print(f"{k + 1} of {args.count}")
     if args.preview and tiles:

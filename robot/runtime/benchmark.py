@@ -123,10 +123,9 @@ def bench_step(robot: Robot, batches: list[TickBatch]) -> dict[str, float]:
 
 def bench_projection_us(camera: CameraModel, repeats: int = 2000) -> float:
     """Time one pixel to the floor with its covariance."""
-    pixel = np.array([[330.0, 250.0]])
 
     def project() -> object:
-        return camera.ground_points(pixel), camera.ground_covariance(pixel)
+        return camera.ground_point(330.0, 250.0)
 
     return statistics.median(durations_ms(project, repeats)) * 1e3
 
