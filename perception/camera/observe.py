@@ -100,7 +100,7 @@ def _place_ball(box_px: BoxPx, camera: CameraModel, tilt_rad: Vec2) -> tuple[Gro
     if bottom and not top:
         # Its foot is out of the picture, its top is not: range by the plane through the ball's top.
         up = 1.0
-        sigma_v = math.hypot(sigma_v, _CUT_SHARE * height)
+        sigma_v = math.hypot(sigma_v, _CUT_SHARE * width)
     if left != right and not bottom:
         # A ball is as wide as high: rebuild the hidden side.
         column = x_max - 0.5 * height if left else x_min + 0.5 * height
