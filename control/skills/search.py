@@ -142,8 +142,9 @@ class Search:
     def _travel(self, view: View, reason: str = "driving to unseen carpet") -> SkillStep:
         config, pose = view.config.search, view.pose
         if self._goal is None or self._arrived(view, self._goal):
+            # Spin from the next tick on: where the next goal is reached at once too, turning to it now would recurse.
             self._switch("spin", view)
-            return self._spin(view)
+            return SkillStep(view.stop(), "spin", "arrived")
         x, y = self._goal.position_in_world_m
         heading = math.atan2(y - pose.y_m, x - pose.x_m)
         goal = keep_in(Pose2(x, y, heading), view.world.robot, view.field, config.wall_distance_m)

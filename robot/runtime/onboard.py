@@ -173,7 +173,7 @@ def play(
         try:
             loop.run(stopping, report)
         except Exception:  # noqa: BLE001 - whatever it was: STOP first, then tell
-            report.crash = traceback.format_exc()
+            report.crash = traceback.format_exc(limit=-15)  # of a recursion, the end is enough
             report.ended_by = "a crash"
             if recorder is not None:
                 recorder.note("fault/crash", clock.now_ns(), {"traceback": report.crash})
