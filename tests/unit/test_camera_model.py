@@ -99,8 +99,8 @@ def test_points_behind_or_beyond_the_lens_have_no_pixel():
 
 
 def test_covariance_is_that_of_sampled_noise_and_grows_with_range():
-    cam = camera()
-    noise = cam.noise
+    noise = dataclasses.replace(C922.noise, roll_rad=0.008, pitch_rad=0.004, yaw_rad=0.006, height_m=0.004)
+    cam = dataclasses.replace(camera(), noise=noise)
     rng = np.random.default_rng(3)
     pixel = np.array([420.0, 190.0])
     predicted = cam.ground_covariance([pixel], sigma_px=1.0)[0]
