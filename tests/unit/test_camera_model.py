@@ -99,7 +99,7 @@ def test_points_behind_or_beyond_the_lens_have_no_pixel():
 
 
 def test_covariance_is_that_of_sampled_noise_and_grows_with_range():
-    noise = dataclasses.replace(C922.noise, roll_rad=0.008, pitch_rad=0.004, yaw_rad=0.006, height_m=0.004)
+    noise = dataclasses.replace(C922.noise, roll_rad=0.02, pitch_rad=0.004, yaw_rad=0.006, height_m=0.004)
     cam = dataclasses.replace(camera(), noise=noise)
     rng = np.random.default_rng(3)
     pixel = np.array([420.0, 190.0])
