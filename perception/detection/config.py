@@ -26,7 +26,7 @@ class DetectionConfig:
     precision: str = "auto"
     backend: str = "onnxruntime"
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    score_threshold: float = 0.4
+    score_threshold: float = 0.25
     iou_threshold: float = 0.5
     threads: int = 1
 
