@@ -31,7 +31,10 @@ class FirmwareProcess:
         self._link = link
         # Its standard input is a pipe that only we hold: when we end, however that is, the process sees it close.
         self._process = subprocess.Popen(
-            [str(build_host_pty()), revision(), str(boot_id)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [str(build_host_pty()), revision(), str(boot_id)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the host: a board hears its STOP, it does not die with it
         )
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], _START_S)

@@ -58,23 +58,25 @@ class SerialTransport:
 
     def read_available(self) -> bytes:
         """See `Transport.read_available`."""
-        if self._port is None:
+        port = self._port
+        if port is None:
             raise self._gone(None)
         try:
             # With a timeout of 0 this returns what is there; a fixed size with a timeout would wait it out.
-            return bytes(self._port.read(max(1, self._port.in_waiting)))
-        except (serial.SerialException, OSError) as error:
+            return bytes(port.read(max(1, port.in_waiting)))
+        except (serial.SerialException, OSError, TypeError) as error:  # TypeError: closed by another thread meanwhile
             raise self._gone(error) from error
 
     def write(self, data: bytes) -> None:
         """See `Transport.write`."""
-        if self._port is None:
+        port = self._port
+        if port is None:
             raise self._gone(None)
         try:
-            sent = os.write(self._port.fileno(), data)  # pyserial's own write raises on a full buffer
+            sent = os.write(port.fileno(), data)  # pyserial's own write raises on a full buffer
         except BlockingIOError:
             sent = 0
-        except (serial.SerialException, OSError) as error:
+        except (serial.SerialException, OSError, TypeError) as error:
             raise self._gone(error) from error
         self.bytes_dropped += len(data) - sent
 

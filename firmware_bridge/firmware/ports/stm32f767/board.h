@@ -1,0 +1,19 @@
+/* What a board's wiring decides. One file per board implements it; `board_bare.c` is the one with nothing connected. */
+#ifndef BOARD_H
+#define BOARD_H
+
+#include "../../core/blk_core.h"
+
+#define BOARD_HSE_HZ 8000000u  /* crystal; must be a whole number of MHz */
+#define BOARD_BAUD 921600u
+
+/* Sets up pins, encoder timers, PWM, SPI for the IMU, ADC; called once, with the clocks running. */
+void board_init(void);
+
+/* Reads all sensors; at most 200 us. Encoder counts are extended to 32 bit here. */
+void board_read(blk_sensors_t *sensors);
+
+/* Drives the bridges, the charger and the kicker; called each cycle, and with zeros before a reset. */
+void board_write(const blk_actuators_t *actuators);
+
+#endif

@@ -1,0 +1,183 @@
+"""The STM32F767's own ELF in an emulated chip, in virtual time: boot, DMA, line errors, watchdogs, stack."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import shutil
+
+import pytest
+
+from firmware_bridge.emulation.elf import ElfFile
+from firmware_bridge.emulation.stm32f767 import LINE_ERRORS, EmulatedStm32
+from firmware_bridge.firmware.build import ARM_APT_LINE, build_stm32f767
+from firmware_bridge.link.framing import FrameDecoder, FrameEncoder
+from firmware_bridge.protocol.generated import (
+    SCHEMA_HASH,
+    AnyMessage,
+    Command,
+    CommandFlag,
+    EstopCause,
+    FaultBit,
+    Health,
+    HealthRequest,
+    Hello,
+    Parameter,
+    ParamGet,
+    ParamSet,
+    StateFlag,
+    Telemetry,
+    Tick,
+)
+from firmware_bridge.transport.lockstep import LockstepFirmware
+from robot.core.errors import LinkError
+from tests.hil.test_firmware_golden import GOLDEN, play
+
+
+def need_emulator() -> None:
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip(f"arm-none-eabi-gcc is not installed: {ARM_APT_LINE}")
+    if importlib.util.find_spec("unicorn") is None:
+        pytest.skip("unicorn is not installed: pip install unicorn")
+
+
+class Chip:
+    """The match build in free run, spoken to frame by frame."""
+
+    def __init__(self) -> None:
+        need_emulator()
+        self.stm = EmulatedStm32(build_stm32f767())
+        self.encoder, self.decoder = FrameEncoder(), FrameDecoder()
+        self.messages: list[AnyMessage] = []
+        self.seq = 0
+
+    def send(self, message: AnyMessage) -> None:
+        self.stm.write(self.encoder.encode(message))
+
+    def command(self) -> None:
+        self.seq += 1
+        stamp_ns = 10**12 + self.stm.time_us * 1000
+        self.send(Command(self.seq, int(CommandFlag.ARM), 0.5, 0.0, 0.0, 0.0, 0.0, 100, stamp_ns))
+
+    def run(self, ms: int) -> None:
+        for _ in range(ms):
+            self.stm.advance_us(1000)
+            self.messages += self.decoder.feed(self.stm.read_available())
+
+    def latest(self, kind: type) -> AnyMessage:
+        return next(m for m in reversed(self.messages) if isinstance(m, kind))
+
+    def health(self) -> Health:
+        self.send(HealthRequest())
+        self.run(2)
+        found = self.latest(Health)
+        assert isinstance(found, Health)
+        return found
+
+
+@pytest.fixture
+def chip() -> Chip:
+    return Chip()
+
+
+def test_golden_hash_of_the_test_build() -> None:
+    need_emulator()
+    stm = EmulatedStm32(build_stm32f767(lockstep=True))
+    digest, _ = play(LockstepFirmware(stm, wait=lambda: stm.advance_us(1000), patience=20))
+    assert digest == GOLDEN, "the real binary and the library differ"
+
+
+def test_boots_stopped_and_talks(chip: Chip) -> None:
+    chip.run(20)
+    telemetry = [m for m in chip.messages if isinstance(m, Telemetry)]
+    assert len(telemetry) >= 4
+    assert {b.t_mcu_us - a.t_mcu_us for a, b in itertools.pairwise(telemetry)} == {5000}
+    assert telemetry[-1].flags == 0
+    chip.send(Hello(SCHEMA_HASH, 0, 1, 0, 0, b"test"))
+    chip.run(2)
+    hello = chip.latest(Hello)
+    assert isinstance(hello, Hello)
+    assert (hello.schema_hash, hello.boot_id, hello.lockstep) == (SCHEMA_HASH, 1, 0)
+
+
+def test_watchdog_to_the_millisecond(chip: Chip) -> None:
+    chip.send(ParamSet(Parameter.TELEMETRY_PERIOD_MS, 1.0))
+    chip.send(Hello(SCHEMA_HASH, 0, 1, 0, 0, b"test"))
+    chip.run(20)
+    for _ in range(10):
+        chip.command()
+        chip.run(10)
+    last_us = chip.stm.time_us - 10_000  # when the last command was written
+    chip.run(200)
+    armed = [m for m in chip.messages if isinstance(m, Telemetry) and m.flags & StateFlag.ARMED]
+    assert 100_000 - 1000 <= armed[-1].t_mcu_us - last_us <= 100_000 + 1000
+    found = chip.latest(Telemetry)
+    assert isinstance(found, Telemetry)
+    assert found.faults & FaultBit.COMMAND_TIMEOUT
+
+
+def test_a_match_build_does_not_obey_tick(chip: Chip) -> None:
+    chip.send(Tick(1, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0))
+    chip.run(20)
+    assert chip.health().rejected == 1
+    assert [m.t_mcu_us for m in chip.messages if isinstance(m, Telemetry)][-1] >= 20_000, "it keeps its own time"
+    with pytest.raises(LinkError, match="did not answer"):
+        LockstepFirmware(chip.stm, wait=lambda: chip.stm.advance_us(1000), patience=20)
+
+
+@pytest.mark.parametrize("name", sorted(LINE_ERRORS))
+def test_line_errors_are_cleared_counted_and_survived(chip: Chip, name: str) -> None:
+    chip.run(10)
+    chip.send(ParamGet(1))
+    chip.stm.line_error(name, lose=3)
+    chip.run(5)
+    chip.send(ParamGet(2))
+    chip.send(ParamGet(3))
+    chip.run(5)
+    health = chip.health()
+    counts = {"ORE": health.uart_overrun, "FE": health.uart_framing, "NE": health.uart_noise, "PE": health.uart_parity}
+    assert counts == {other: int(other == name) for other in LINE_ERRORS}
+    assert health.crc_errors + health.cobs_errors + health.length_errors <= 1
+    assert health.rx_ok >= 2, "one error costs one frame, not the link"
+
+
+def test_more_bytes_than_the_ring_holds_in_one_go(chip: Chip) -> None:
+    for _ in range(300):
+        chip.send(ParamGet(1))
+    chip.run(30)
+    assert chip.health().rx_ok == 301
+    assert chip.health().rx_ring_overflow == 0
+
+
+def test_a_battery_that_is_not_there_latches_a_stop(chip: Chip) -> None:
+    chip.run(1100)
+    assert chip.health().estop_cause == EstopCause.BATTERY
+
+
+def test_a_hung_main_loop_is_reset_into_the_stopped_state(chip: Chip) -> None:
+    chip.send(Hello(SCHEMA_HASH, 0, 1, 0, 0, b"test"))
+    for _ in range(5):
+        chip.command()
+        chip.run(10)
+    found = chip.latest(Telemetry)
+    assert isinstance(found, Telemetry)
+    assert found.flags & StateFlag.ARMED
+    # Hang: SysTick is switched off, so that the loop sleeps for ever and the independent watchdog is not fed.
+    chip.stm._registers[0xE000E010] = 0
+    before = len(chip.messages)
+    chip.run(60)
+    assert chip.stm.resets == 1
+    after = [m for m in chip.messages[before:] if isinstance(m, Telemetry)]
+    assert after
+    assert all(m.flags == 0 and m.t_mcu_us < 60_000 for m in after), "boots stopped, without a handshake, at time 0"
+
+
+def test_the_stack_is_shallow(chip: Chip) -> None:
+    chip.send(Hello(SCHEMA_HASH, 0, 1, 0, 0, b"test"))
+    for _ in range(20):
+        chip.command()
+        chip.run(10)
+    chip.health()
+    bottom = ElfFile(build_stm32f767()).symbols()["_ebss"][0]
+    used = chip.stm.stack_used(bottom)
+    assert 200 < used < 4096
