@@ -132,7 +132,7 @@ class DetectionBatch(Message):
 class FieldObservation(Message):
     """One detection on the floor: where the object stands relative to the robot at `t_capture_ns`.
 
-    `position_in_robot_m` is the contact point (ball, robot) or the middle of the goal's mouth at the floor.
+    `position_in_robot_m` is on the floor: below the ball, the centre of a robot, the middle of a goal's mouth.
     `covariance_m2` is in the robot frame and grows with range. `truncated` says that the box touches the picture's
     edge; then the position is biased and only its bearing (or less) should be trusted.
     """
