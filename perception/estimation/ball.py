@@ -67,7 +67,8 @@ class BallTracker(Tracker):
                 self._release()
         if self._broken and not self._overruled(t_ns, odom_from_robot):
             self._hold(t_ns, odom_from_robot, twist, ego)
-        elif self._broken:
+        elif self._broken and self._held is not None:
+            self.remove(self._held)
             self._held = None
         else:
             self._doubt(t_ns, odom_from_robot, ego)

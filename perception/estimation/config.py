@@ -75,15 +75,15 @@ class VisionConfig:
     goal_padding_px: float = 0.0
     """How far a goal's box reaches beyond the goal on each side (a detector's habit)."""
 
-    post_sigma_px: float = 5.0
-    post_sigma_ratio: float = 0.03
-    foot_sigma_px: float = 8.0
+    post_sigma_px: float = 4.0
+    post_sigma_ratio: float = 0.02
+    foot_sigma_px: float = 5.0
     common_bearing_sigma_rad: float = 0.005
     edge_margin_px: float = 8.0
     min_goal_score: float = 0.4
     min_goal_width_px: float = 12.0
     gate_probability: float = 0.99
-    correlation_s: float = 0.5
+    correlation_s: float = 0.3
     """Errors of a goal's box repeat for about this long; frames within it share their information."""
 
     timing_sigma_s: float = 0.008
@@ -92,6 +92,9 @@ class VisionConfig:
     lost_after_rejections: int = 12
     lost_sigma_m: float = 1.2
     lost_sigma_theta_rad: float = math.radians(40.0)
+    found_sigma_m: float = 0.35
+    found_sigma_theta_rad: float = math.radians(12.0)
+    """A lost pose counts as found only once landmarks have brought it below these."""
 
     def __post_init__(self) -> None:
         _require(0.5 < self.gate_probability < 1.0, "gate_probability must be in (0.5, 1)")

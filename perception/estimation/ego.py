@@ -27,6 +27,8 @@ SCALE, TURN_SCALE = 6, 7
 """What is left of the odometry's scale errors: wheels read (1 + SCALE) of the truth, the gyro (1 + TURN_SCALE)."""
 SIZE = 8
 
+_EYE = np.eye(SIZE)
+
 POSE = slice(0, 3)
 VELOCITY = slice(3, 5)
 
@@ -114,15 +116,14 @@ class EgoFilter(ExtendedKalmanFilter):  # type: ignore[misc]
         self._next_x = nxt
 
         f = self.F
-        f[: POSE.stop] = np.eye(SIZE)[: POSE.stop]
-        f[VELOCITY] = np.eye(SIZE)[VELOCITY]
+        f[: VELOCITY.stop] = _EYE[: VELOCITY.stop]
         dx, dy = -(s * mx + c * my) * dt, (c * mx - s * my) * dt
         f[X, THETA], f[Y, THETA] = dx, dy
         f[X, VX], f[X, VY], f[Y, VX], f[Y, VY] = c * dt, -s * dt, s * dt, c * dt
-        f[THETA, GYRO_BIAS], f[THETA, TURN_SCALE] = -dt, -unbiased * dt
-        f[X, GYRO_BIAS], f[Y, GYRO_BIAS] = -0.5 * dt * dx, -0.5 * dt * dy
         f[VX, VY], f[VY, VX] = omega * dt, -omega * dt
-        f[VX, GYRO_BIAS], f[VY, GYRO_BIAS] = -vy * dt, vx * dt
+        for column, turn in ((GYRO_BIAS, -dt * (1.0 - turn_scale)), (TURN_SCALE, -dt * unbiased)):
+            f[X, column], f[Y, column], f[THETA, column] = 0.5 * turn * dx, 0.5 * turn * dy, turn
+            f[VX, column], f[VY, column] = turn * vy, -turn * vx
         q = motion.accel_density**2 * dt
         self.Q[VX, VX] = self.Q[VY, VY] = q
         self.Q[GYRO_BIAS, GYRO_BIAS] = self.config.gyro_bias_walk_rad_s_per_rts**2 * dt
@@ -150,8 +151,8 @@ class EgoFilter(ExtendedKalmanFilter):  # type: ignore[misc]
         f[X, X] = f[Y, Y] = f[THETA, THETA] = 1.0
         f[X, THETA], f[Y, THETA] = dx, dy
         f[X, SCALE], f[Y, SCALE] = -(c * rx - s * ry) * chord, -(s * rx + c * ry) * chord
-        f[THETA, GYRO_BIAS], f[THETA, TURN_SCALE] = -dt, -unbiased * dt
-        f[X, GYRO_BIAS], f[Y, GYRO_BIAS] = -0.5 * dt * dx, -0.5 * dt * dy
+        for column, turn in ((GYRO_BIAS, -dt * (1.0 - turn_scale)), (TURN_SCALE, -dt * unbiased)):
+            f[X, column], f[Y, column], f[THETA, column] = 0.5 * turn * dx, 0.5 * turn * dy, turn
         f[VX, SCALE], f[VY, SCALE] = -rx, -ry
         self.Q[VX, VX] = self.Q[VY, VY] = self.config.wheel_noise_m_s**2
         self.Q[GYRO_BIAS, GYRO_BIAS] = self.config.gyro_bias_walk_rad_s_per_rts**2 * dt

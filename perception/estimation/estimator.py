@@ -33,6 +33,9 @@ from robot.core.messages import (
     WorldModel,
 )
 
+OPEN_SHARE = 0.8
+"""A pose that landmarks contradict is opened up to this share of what counts as lost."""
+
 
 class Estimator:
     """Keeps the robot's pose, the ball, robots and goals; one instance per robot.
@@ -186,6 +189,11 @@ class Estimator:
         return self._monitor.state
 
     @property
+    def landmarks_used(self) -> int:
+        """How many landmark sightings have corrected the pose."""
+        return self._monitor.used
+
+    @property
     def slip_m_s(self) -> float:
         """How much the four wheels disagreed in the last telemetry frame, m/s."""
         return self._robot.slip_m_s
@@ -258,7 +266,7 @@ class Estimator:
                 self._goal_ns = t_ns
             if self._monitor.landmark(accepted):
                 cfg = self.config.vision
-                self._robot.open_up(0.5 * cfg.lost_sigma_m, 0.5 * cfg.lost_sigma_theta_rad)
+                self._robot.open_up(OPEN_SHARE * cfg.lost_sigma_m, OPEN_SHARE * cfg.lost_sigma_theta_rad)
 
     def _path(self) -> EgoPath:
         trail = self._robot.trail

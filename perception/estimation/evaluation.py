@@ -13,7 +13,7 @@ from perception.estimation.navigation_log import NavigationLog
 from perception.estimation.offline import PoseTable
 from robot.core.errors import DataError
 from robot.core.geometry import FloatArray
-from robot.core.messages import Localisation, Verdict
+from robot.core.messages import Localisation
 
 NEES_BOUNDS = (float(chi2.ppf(0.025, 3)), float(chi2.ppf(0.975, 3)))
 """95 % of squared normalised errors of an honest filter lie between these (x, y, theta: three degrees of freedom)."""
@@ -80,13 +80,12 @@ def nees_inside(values: FloatArray) -> float:
 def report(log: NavigationLog, table: PoseTable, raw: FloatArray) -> str:
     """Return the evaluation as text: the estimate beside raw odometry placed at the same first pose."""
     values = nees(log, table)
-    goals = [v for v in table.goal_verdicts if v is not None]
-    accepted = sum(v is Verdict.OK for v in goals)
+    goals, used = sum(v is not None for v in table.goal_verdicts), int(table.goal_used.sum())
     lost = float(np.mean([s is Localisation.LOST for s in table.states]))
     seconds = log.t_s[-1] - log.t_s[0]
     return "\n".join(
         [
-            f"{log.name}: {len(log)} rows, {seconds:.1f} s, {accepted} of {len(goals)} goal boxes used",
+            f"{log.name}: {len(log)} rows, {seconds:.1f} s, {used} of {goals} goal boxes used",
             HEADER,
             path_errors(log, table.poses).line("estimate"),
             path_errors(log, raw).line("raw odometry"),
@@ -111,8 +110,7 @@ def plot(path: Path, log: NavigationLog, table: PoseTable, raw: FloatArray) -> N
     left.plot(*reference[:, :2].T, "k", label="reference")
     left.plot(*raw[:, :2].T, "tab:orange", label="raw odometry")
     left.plot(*table.poses[:, :2].T, "tab:blue", label="estimate")
-    used = [i for i, v in enumerate(table.goal_verdicts) if v is Verdict.OK]
-    left.plot(*table.poses[used, :2].T, ".", color="tab:green", label="goal used")
+    left.plot(*table.poses[table.goal_used, :2].T, ".", color="tab:green", label="goal used")
     left.set(xlabel="x, m", ylabel="y, m", title=log.name, aspect="equal")
     left.legend()
     error = np.hypot(*(table.poses[:, :2] - reference[:, :2]).T)

@@ -9,7 +9,7 @@ from robot.core.geometry import FloatArray
 from robot.core.messages import Localisation
 
 RECOVERED_AFTER = 3
-"""This many landmark sightings in a row must pass their gates before a lost pose is believed again."""
+"""This many landmark sightings in a row must pass their gates before a pose is believed (again)."""
 
 
 class LocalisationMonitor:
@@ -20,6 +20,9 @@ class LocalisationMonitor:
         self.state = Localisation.ODOMETRY
         self._rejected = 0
         self._accepted = 0
+        self._sharp = True
+        self.used = 0
+        """Landmarks that have corrected the pose since start."""
 
     @property
     def on_field(self) -> bool:
@@ -38,9 +41,8 @@ class LocalisationMonitor:
         """
         if accepted:
             self._rejected, self._accepted = 0, self._accepted + 1
-            if self.state is Localisation.SEEDED or (
-                self.state is Localisation.LOST and self._accepted >= RECOVERED_AFTER
-            ):
+            self.used += 1
+            if self._sharp and self._accepted >= RECOVERED_AFTER:
                 self.state = Localisation.TRACKING
             return False
         self._rejected, self._accepted = self._rejected + 1, 0
@@ -54,6 +56,8 @@ class LocalisationMonitor:
         """Note the pose covariance (3, 3): too large means lost."""
         if not self.on_field:
             return
+        cfg = self._config
         sigma_m, sigma_theta = math.sqrt(max(p[0, 0], p[1, 1])), math.sqrt(p[2, 2])
-        if sigma_m > self._config.lost_sigma_m or sigma_theta > self._config.lost_sigma_theta_rad:
+        self._sharp = sigma_m < cfg.found_sigma_m and sigma_theta < cfg.found_sigma_theta_rad
+        if sigma_m > cfg.lost_sigma_m or sigma_theta > cfg.lost_sigma_theta_rad:
             self.state, self._accepted = Localisation.LOST, 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perception.camera.model import CameraModel
 from perception.camera.observe import observe
@@ -37,13 +38,16 @@ class Seed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseTable:
-    """Estimates per row: `t_s` (N,), `poses` (N, 3) x, y, theta, `covariances` (N, 3, 3), states and goal verdicts."""
+    """Estimates per row: `t_s` (N,), `poses` (N, 3) x, y, theta, `covariances` (N, 3, 3), state, goal verdict (None
+    where the row has no goal) and whether a goal corrected the pose, (N,).
+    """
 
     t_s: FloatArray
     poses: FloatArray
     covariances: FloatArray
     states: tuple[Localisation, ...]
     goal_verdicts: tuple[Verdict | None, ...]
+    goal_used: NDArray[np.bool_]
 
     def sigmas(self) -> FloatArray:
         """Standard deviations (N, 3) of x, y (m) and theta (rad)."""
@@ -64,7 +68,7 @@ def localize(
     they belong. The reference columns are not looked at.
     """
     estimator = Estimator(config, body, field, camera)
-    poses, covariances, states, verdicts = [], [], [], []
+    poses, covariances, states, verdicts, used_goal = [], [], [], [], [0]
     estimator.on_odometry(Pose2(), 0.0, log.t_ns(0))
     estimator.seed(seed.pose, seed.sigma_m, seed.sigma_theta_rad, log.t_ns(0))
     used = 0
@@ -85,7 +89,10 @@ def localize(
         covariances.append(belief.covariance[POSE, POSE] + np.outer(jitter, jitter))
         states.append(estimator.localisation)
         verdicts.append(said[0] if said else None)
-    return PoseTable(log.t_s, np.array(poses), np.array(covariances), tuple(states), tuple(verdicts))
+        used_goal.append(estimator.landmarks_used)
+    return PoseTable(
+        log.t_s, np.array(poses), np.array(covariances), tuple(states), tuple(verdicts), np.diff(used_goal) > 0
+    )
 
 
 def raw_odometry(log: NavigationLog, seed: Pose2) -> FloatArray:
