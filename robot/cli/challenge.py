@@ -16,8 +16,9 @@ from typing import Any
 
 from robot.cli._flags import parse_overrides
 from robot.core.errors import ConfigError
-from robot.runtime.challenge import TrialJob, play_jobs, summary
+from robot.runtime.challenge import TrialJob, play_job, summary
 from robot.runtime.robot_config import open_robot
+from sim.evaluation.trials import run_trials
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def run(args: Args) -> int:
     ]
     started_s = time.perf_counter()
     outcomes = []
-    for outcome in play_jobs(jobs, args.workers):
+    for outcome in run_trials(play_job, jobs, args.workers):
         outcomes.append(outcome)
         score = outcome.score
         good = sum(o.score.success for o in outcomes)

@@ -27,12 +27,12 @@ def run(args: Args) -> int:
     from robot.recording.picture import write_picture
     from robot.recording.reader import Recording
     from robot.recording.report import write_report
-    from robot.runtime.challenge import TrialJob, play_jobs
+    from robot.runtime.challenge import TrialJob, play_job
     from robot.runtime.robot_config import open_robot
 
     print("playing one trial of stage 1 (grab the ball); about a minute ...", file=sys.stderr)
     job = TrialJob(robot=open_robot(args.robot), stage=1, seed=args.seed, record_in=args.out)
-    (outcome,) = play_jobs([job], workers=1)
+    outcome = play_job(job)
     assert outcome.recording is not None  # record_in was given
     recording = Recording(outcome.recording)
     report = write_report(recording, args.out)

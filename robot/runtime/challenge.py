@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import cv2
 
 from perception.detection.config import DetectionConfig
 from perception.detection.detector import SsdDetector, load_detector
-from robot.core.errors import MissingExtraError
 from robot.recording.header import make_header
 from robot.recording.writer import Recorder
 from robot.runtime.robot_config import Robot
@@ -77,25 +76,6 @@ def _detector(config: DetectionConfig) -> SsdDetector:
     detector = load_detector(config)
     detector.warm_up()
     return detector
-
-
-def play_jobs(jobs: Sequence[TrialJob], workers: int) -> Iterator[TrialOutcome]:
-    """Play all jobs in `workers` processes and yield outcomes as they come, in any order.
-
-    Raises:
-        MissingExtraError: several workers are asked for and joblib is not installed.
-    """
-    if workers <= 1:
-        yield from map(play_job, jobs)
-        return
-    try:
-        import joblib
-    except ImportError as error:
-        raise MissingExtraError(
-            "joblib is not installed", hint="pip install 'blackout-robot[sim]', or use --workers 1"
-        ) from error
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-    yield from parallel(joblib.delayed(play_job)(job) for job in jobs)
 
 
 def summary(stage: int, outcomes: Sequence[TrialOutcome], wall_s: float) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def score(seed: int, points: float) -> TrialScore:
 def test_the_challenge_verb_counts_writes_and_judges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fake(jobs: list[TrialJob], workers: int) -> Any:
+    def fake(play: Any, jobs: list[TrialJob], workers: int) -> Any:
         for job in reversed(jobs):  # workers finish in any order
             yield TrialOutcome(
                 score=score(job.seed, 3.0 if job.seed != 11 else 1.0),
@@ -110,7 +110,7 @@ def test_the_challenge_verb_counts_writes_and_judges(
                 step_median_ms=0.5,
             )
 
-    monkeypatch.setattr(verb, "play_jobs", fake)
+    monkeypatch.setattr(verb, "run_trials", fake)
     out = tmp_path / "deep" / "r.json"
     flags = ["challenge", "--trials", "4", "--seed", "10", "--json", str(out)]
     assert main(flags) == 0
