@@ -44,7 +44,7 @@ class RobotEstimator:
 
     def __init__(self, config: EstimationConfig, body: RobotBody) -> None:
         self._config = config
-        self._max_speed_m_s = body.max_speed_m_s
+        self._body = body
         self._reader = TelemetryReader(config.motion, body)
         self.ego = EgoFilter(config.motion)
         self._history: DelayedFilter | None = None
@@ -219,7 +219,7 @@ class RobotEstimator:
             self._advance(t_ns, self._odometry_motion(delta, dt_s), ())
             return
         self._advance(t_ns, Motion(0.0, None, (0.0, 0.0)), ())
-        sigma_m = min(dt_s, 1.0) * 0.5 * self._max_speed_m_s
+        sigma_m = min(dt_s, 1.0) * 0.5 * self._body.max_speed_m_s
         p = self.ego.P.copy()
         p[0, 0] += sigma_m**2
         p[1, 1] += sigma_m**2
@@ -230,7 +230,8 @@ class RobotEstimator:
         self.history.restart(t_ns)
 
     def _possible(self, delta: Pose2, dt_s: float) -> bool:
-        return math.hypot(delta.x_m, delta.y_m) <= 2.0 * self._max_speed_m_s * dt_s + 0.05
+        near = math.hypot(delta.x_m, delta.y_m) <= 2.0 * self._body.max_speed_m_s * dt_s + 0.05
+        return near and abs(delta.theta_rad) <= 2.0 * self._body.max_omega_rad_s * dt_s + 0.2
 
     def _odometry_motion(self, delta: Pose2, dt_s: float) -> Motion:
         cfg = self._config.motion
