@@ -244,6 +244,7 @@ class _Loop:
         try:
             with realtime() as reached:
                 self._said(f"control at {reached}")
+                begun_ns = self._clock.now_ns()
                 while not stopping():
                     self._pacer.wait()
                     if limit_ns and self._clock.now_ns() - begun_ns >= limit_ns:

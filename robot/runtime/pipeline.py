@@ -98,7 +98,8 @@ class Pipeline:
         if mode not in MOVING:
             command = _stopped(command)
         self.times.lap("limit")
-        self._link.request_arm(mode not in (Mode.BOOT, Mode.SAFE_STOP))
+        # Disarmed the firmware brakes by itself, and only then measures its gyro's bias: so no sooner than needed.
+        self._link.request_arm(mode in MOVING)
         bytes_out = self._link.on_tick(now_ns, command)
         self.times.lap("link_out")
         return TickResult(
