@@ -54,12 +54,13 @@ def output_nodes(graph: Any) -> list[str]:
     return sorted(found)
 
 
-def quantise(onnx_path: Path, pictures: Sequence[Path]) -> Path:
+def quantise(onnx_path: Path, pictures: Sequence[Path], *, heads_too: bool = False) -> Path:
     """Write `NAME.int8.onnx` and its JSON beside `NAME.onnx`; returns its path.
 
     Args:
         onnx_path: the exported float32 model.
         pictures: calibration pictures.
+        heads_too: quantise the heads' last convolutions too (only to show what that costs).
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -83,7 +84,7 @@ def quantise(onnx_path: Path, pictures: Sequence[Path]) -> Path:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=output_nodes(onnx.load(str(prepared)).graph),
+            nodes_to_exclude=[] if heads_too else output_nodes(onnx.load(str(prepared)).graph),
         )
     dataclasses.replace(meta, name=f"{meta.name}.int8", precision="int8", sha256=file_sha256(out)).write(out)
     return out
@@ -98,6 +99,7 @@ def main() -> None:
     parser.add_argument("--also", type=Path, default=None, help="a folder of simulated pictures")
     parser.add_argument("--count", type=int, default=96, help="pictures from each folder")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--heads-too", action="store_true", help="quantise the heads as well, which costs AP")
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
     sources = [SourceConfig(folder=str(args.folder), split=args.split)]
@@ -108,7 +110,7 @@ def main() -> None:
         items, _ = training_items(source, Path())
         chosen = rng.choice(len(items), size=min(args.count, len(items)), replace=False)
         pictures += [items[int(i)].image for i in sorted(chosen)]
-    out = quantise(args.model, pictures)
+    out = quantise(args.model, pictures, heads_too=args.heads_too)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, calibrated on {len(pictures)} pictures")
 
 
