@@ -95,7 +95,12 @@ class SearchConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ApproachConfig:
-    """Driving to the place from which the ball is docked. Distances are from the robot's centre to the ball's."""
+    """Driving to the place from which the ball is docked. Distances are from the robot's centre to the ball's.
+
+    A ball that was not seen for `look_s` is driven on to at `coast_speed_m_s` for up to `coast_s` while it is further
+    than `sure_m`, where a detector may miss many frames; then the robot stands and looks for `lost_s` before giving up.
+    `ball_edge_m` is how far around a ball edges of the carpet are its own.
+    """
 
     speed_m_s: float = 2.0
     accel_m_s2: float = 2.5
@@ -103,14 +108,18 @@ class ApproachConfig:
     lateral_tolerance_m: float = 0.02
     heading_tolerance_rad: float = 0.10
     turn_first_rad: float = 0.5
-    lost_s: float = 1.0
     blind_m: float = 0.40
+    sure_m: float = 1.0
     look_s: float = 0.5
+    coast_s: float = 2.0
+    coast_speed_m_s: float = 1.2
+    lost_s: float = 0.8
     timeout_s: float = 15.0
     moving_ball_m_s: float = 0.15
     ball_decel_m_s2: float = 0.35
     wall_clearance_m: float = 0.04
-    wall_reach_m: float = 0.6
+    wall_reach_m: float = 0.8
+    ball_edge_m: float = 0.09
     retry_offset_rad: float = 0.2
 
     def __post_init__(self) -> None:

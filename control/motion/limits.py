@@ -15,8 +15,6 @@ from robot.core.clock import NS_PER_S
 from robot.core.geometry import Twist2
 from robot.core.messages import MotionCommand, MotionTarget, TargetMode, Vec2, WorldModel
 
-_STANDING_M_S = 1e-4
-
 
 @dataclass(slots=True)
 class _Bounds:
@@ -73,7 +71,7 @@ class MotionLimiter:
         goal = Twist2() if stopping else self._goal(target, world, bounds, applied)
         if dt_s > 0.0:
             self._move(goal, bounds, dt_s, applied)
-        standing = math.hypot(*self._linear.velocity) < _STANDING_M_S and self._angular.velocity[0] == 0.0
+        standing = self._linear.velocity == (0.0, 0.0) and self._angular.velocity[0] == 0.0
         if not usable:
             target = _without_tools(target)
         return self._command(target, t_now_ns, tuple(applied), stop=stopping and standing)

@@ -100,8 +100,14 @@ class FieldMemory:
         near = (x - place_world_m[0]) ** 2 + (y - place_world_m[1]) ** 2 <= radius_m**2
         self.carpet[rows, cols][near] = -_EVIDENCE_MAX
 
-    def wall_points(self, near_world_m: Vec2, reach_m: float) -> FloatArray:
-        """Return the (N, 2) points of the carpet's edge that were seen from close by, within reach of a point."""
+    def wall_points(self, near_world_m: Vec2, reach_m: float, apart_m: float = 0.0) -> FloatArray:
+        """Return the (N, 2) points of the carpet's edge, seen from close by, within reach of a point.
+
+        Args:
+            near_world_m: the point.
+            reach_m: half the side of the square around it.
+            apart_m: points nearer than this are left out: a ball hides carpet, and so makes an edge of its own.
+        """
         x, y = near_world_m
         steps = int(reach_m / _WALL_GRID_M) + 1
         col, row = round(x / _WALL_GRID_M), round(y / _WALL_GRID_M)
@@ -110,7 +116,8 @@ class FieldMemory:
             for (c, r), hits in self._walls.items()
             if hits >= 2 and abs(c - col) <= steps and abs(r - row) <= steps
         ]
-        return np.array(found, dtype=np.float64).reshape(-1, 2)
+        points = np.array(found, dtype=np.float64).reshape(-1, 2)
+        return points[np.hypot(points[:, 0] - x, points[:, 1] - y) >= apart_m]
 
     def state_at(self, points_world_m: FloatArray) -> tuple[NDArray[np.int8], BoolArray]:
         """Return carpet evidence and looked-at flags at (N, 2) points; outside of the grid: edge, looked at."""

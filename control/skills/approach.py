@@ -23,7 +23,8 @@ _ALONG_WALLS_M_S = 0.2
 
 @SKILLS.register("approach")
 class Approach:
-    """States: `drive` (straight, or round the ball), `align` (at the pre-dock place), `look` (the ball is not seen).
+    """States: `drive` (straight, or round the ball), `align` (at the pre-dock place), `coast` (not seen, still far:
+    on towards its last place), `look` (not seen: stop and face that place).
 
     DONE: at the pre-dock distance, ball ahead, seen lately. FAILED: the ball was lost, or time is up.
     """
@@ -32,27 +33,36 @@ class Approach:
 
     def __init__(self) -> None:
         self._since_ns = 0
-        self._unseen_ns: int | None = None
+        self._seen_ns = 0
+        self._ball: Vec2 | None = None
         self._line_rad: float | None = None
 
     def enter(self, view: View) -> None:
         """Start the clock."""
         self._since_ns = view.t_now_ns
-        self._unseen_ns = None
+        self._ball, self._seen_ns = view.notes.hint_in_world_m, view.t_now_ns
         self._line_rad = None
 
     def step(self, view: View) -> SkillStep:
         """See `Skill.step`."""
         config = view.config.approach
-        ball = view.ball
-        if ball is None or view.seconds_since(self._since_ns) > config.timeout_s:
-            reason = "ball lost" if ball is None else "time is up"
+        if view.ball is not None:
+            self._ball = view.notes.hint_in_world_m = view.ball
+            self._seen_ns = view.t_now_ns - view.world.ball.age_ns
+        if self._ball is None or view.seconds_since(self._since_ns) > config.timeout_s:
+            reason = "no ball" if self._ball is None else "time is up"
             return SkillStep(view.stop(), "lost", reason, Status.FAILED)
-        view.notes.hint_in_world_m = ball
-        if view.ball_age_s > config.look_s and math.dist(ball, (view.pose.x_m, view.pose.y_m)) > config.blind_m:
-            return self._look(view, ball)
-        self._unseen_ns = None
-        ball = self._where_it_will_be(view, ball)
+        distance = math.dist(self._ball, (view.pose.x_m, view.pose.y_m))
+        unseen_s = view.seconds_since(self._seen_ns)
+        if unseen_s > config.look_s and distance > config.blind_m:
+            # far away a detector misses many frames, and the nearer the surer it is: go on, slowly, before stopping
+            if distance > config.sure_m and unseen_s < config.coast_s:
+                return SkillStep(self._towards(view, self._ball, config.coast_speed_m_s), "coast", "ball not seen")
+            return self._look(view, self._ball, unseen_s)
+        return self._drive(view, self._where_it_will_be(view, self._ball))
+
+    def _drive(self, view: View, ball: Vec2) -> SkillStep:
+        config = view.config.approach
         heading = self._heading(view, ball)
         x, y = Pose2(*ball, heading).inverse().transform((view.pose.x_m, view.pose.y_m))
         error = wrap_angle(heading - view.pose.theta_rad)
@@ -67,13 +77,11 @@ class Approach:
             return SkillStep(self._around(view, ball, heading), "drive", "going round the ball")
         return SkillStep(self._straight(view, ball, heading, math.hypot(x, y)), "drive", "straight to the ball")
 
-    def _look(self, view: View, ball: Vec2) -> SkillStep:
-        """Slow down and face the place where the ball should be; give up when it stays unseen."""
+    def _look(self, view: View, ball: Vec2, unseen_s: float) -> SkillStep:
+        """Stop and face the place where the ball should be; give up when it stays unseen."""
         config = view.config.approach
-        if self._unseen_ns is None:
-            self._unseen_ns = view.t_now_ns
-        if view.seconds_since(self._unseen_ns) > config.lost_s:
-            if view.world.ball.sightings < 4 * view.config.search.confirm_sightings:
+        if unseen_s > config.coast_s + config.lost_s:
+            if view.ball is not None and view.world.ball.sightings < 4 * view.config.search.confirm_sightings:
                 search = view.config.search
                 view.notes.ignore(ball, search.ignore_radius_m, view.t_now_ns, search.ignore_s)
             return SkillStep(view.stop(), "lost", "the ball is not where it should be", Status.FAILED)
@@ -81,12 +89,19 @@ class Approach:
         facing = Pose2(view.pose.x_m, view.pose.y_m, wrap_angle(view.pose.theta_rad + math.atan2(y, x)))
         return SkillStep(view.go(facing, speed_m_s=config.speed_m_s), "look", "the ball is not seen")
 
+    def _towards(self, view: View, ball: Vec2, speed_m_s: float) -> MotionTarget:
+        """Drive to where the ball would surely be seen, facing it."""
+        config, pose = view.config.approach, view.pose
+        heading = math.atan2(ball[1] - pose.y_m, ball[0] - pose.x_m)
+        goal = Pose2(*ball, heading) @ Pose2(-0.8 * config.sure_m, 0.0, 0.0)
+        return view.go(goal, speed_m_s=speed_m_s, accel_m_s2=config.accel_m_s2)
+
     def _where_it_will_be(self, view: View, ball: Vec2) -> Vec2:
         """Return the ball's place when the robot gets there, for a ball that rolls (and slows down)."""
         config = view.config.approach
         vx, vy = view.world.ball.velocity_in_world_m_s
         speed = math.hypot(vx, vy)
-        if speed < config.moving_ball_m_s or view.ball_age_s > 0.2:
+        if view.ball is None or speed < config.moving_ball_m_s or view.ball_age_s > 0.2:
             return ball
         way = math.dist(ball, (view.pose.x_m, view.pose.y_m))
         lead_s = min(1.0, way / config.speed_m_s, speed / config.ball_decel_m_s2)
@@ -105,8 +120,8 @@ class Approach:
             if self._line_rad is None:
                 self._line_rad = direct + config.retry_offset_rad * (1.0 if view.notes.misses % 2 else -1.0)
             direct = self._line_rad
-        walls = view.memory.wall_points(ball, config.wall_reach_m)
-        return approach_heading(ball, direct, walls, view.body, config)
+        walls = view.memory.wall_points(ball, config.wall_reach_m, config.ball_edge_m)
+        return approach_heading(ball, (view.pose.x_m, view.pose.y_m), direct, walls, view.body, config)
 
     def _straight(self, view: View, ball: Vec2, heading: float, distance_m: float) -> MotionTarget:
         """Drive at the ball, so slowly at the pre-dock distance that docking can take over without a stop."""

@@ -105,6 +105,6 @@ class Dock:
         """True when a wall stands right behind the ball: pressing on would squeeze it out sideways."""
         if self._ball is None:
             return False
-        reach = view.config.dock.wall_zone_m
-        walls = view.memory.wall_points(self._ball, reach)
-        return nearest_ahead_m(walls, self._ball, self._heading_rad, 0.5 * view.body.mouth_width_m) < reach
+        reach, edge = view.config.dock.wall_zone_m, view.config.approach.ball_edge_m
+        walls = view.memory.wall_points(self._ball, reach + edge, edge)
+        return nearest_ahead_m(walls, self._ball, self._heading_rad, reach + edge) < reach

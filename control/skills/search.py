@@ -62,7 +62,7 @@ class Search:
         config, ball = view.config.search, view.world.ball
         if view.ball is not None and view.ball_age_s <= config.confirm_age_s:
             if ball.sightings >= config.confirm_sightings:
-                view.notes.hint_in_world_m = None
+                view.notes.hint_in_world_m = ball.ball_in_world_m
                 return SkillStep(self._face(view, ball.ball_in_world_m), "found", "ball confirmed", Status.DONE)
             if self._state != "candidate":
                 self._resume = self._state if self._state != "hint" else "spin"

@@ -166,25 +166,28 @@ def test_without_a_carpet_edge_unknown_ground_counts():
 
 
 def wall_along_x(y: float) -> np.ndarray:
-    return np.column_stack([np.linspace(-0.6, 0.6, 31), np.full(31, y)])
+    return np.column_stack([np.linspace(-0.8, 0.8, 41), np.full(41, y)])
 
 
 def test_a_ball_at_a_wall_is_taken_towards_the_wall():
     config = ApproachConfig()
     ball = (0.0, 0.0)
     wall = wall_along_x(0.0215)
-    along = approach_heading(ball, 0.0, wall, BODY, config)
+    along = approach_heading(ball, (-1.0, -0.2), 0.0, wall, BODY, config)
     assert math.radians(40) < along < math.radians(90), "turned towards the wall, no more than needed"
-    straight = approach_heading(ball, math.pi / 2, wall, BODY, config)
+    straight = approach_heading(ball, (0.0, -1.0), math.pi / 2, wall, BODY, config)
     assert straight == pytest.approx(math.pi / 2)
-    assert approach_heading(ball, 0.3, np.zeros((0, 2)), BODY, config) == pytest.approx(0.3)
+    assert approach_heading(ball, (-1.0, -0.3), 0.3, np.zeros((0, 2)), BODY, config) == pytest.approx(0.3)
 
 
 def test_a_ball_in_a_corner_is_taken_along_the_diagonal():
     corner = np.vstack([wall_along_x(0.0215), wall_along_x(0.0215)[:, ::-1]])
     corner = corner[(corner <= 0.03).all(axis=1)]
-    heading = approach_heading((0.0, 0.0), 0.1, corner, BODY, ApproachConfig())
+    heading = approach_heading((0.0, 0.0), (-1.0, -0.1), 0.1, corner, BODY, ApproachConfig())
     assert heading == pytest.approx(math.pi / 4, abs=0.15)
+    unseen = corner[np.hypot(*corner.T) > 0.12]
+    heading = approach_heading((0.0, 0.0), (-1.0, -0.1), 0.1, unseen, BODY, ApproachConfig())
+    assert heading == pytest.approx(math.pi / 4, abs=0.4), "never from behind a wall, however much room there is"
 
 
 def test_goals_are_kept_inside_the_walls_only_when_the_frame_is_the_fields():
