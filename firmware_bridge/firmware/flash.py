@@ -13,7 +13,8 @@ def flash_commands(elf: Path) -> tuple[str, ...]:
     """Return the command lines that write `elf`, the shortest first."""
     binary = elf.with_suffix(".bin")
     return (
-        f"arm-none-eabi-objcopy -O binary {elf} {binary} && st-flash --connect-under-reset --reset write {binary} 0x08000000",
+        f"arm-none-eabi-objcopy -O binary {elf} {binary} && "
+        f"st-flash --connect-under-reset --reset write {binary} 0x08000000",
         f'openocd -f interface/stlink.cfg -f target/stm32f7x.cfg -c "program {elf} verify reset exit"',
     )
 

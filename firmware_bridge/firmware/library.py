@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +13,7 @@ from firmware_bridge.firmware.build import build_library, revision
 _SENSORS = struct.Struct("<4i6fI")
 _ACTUATORS = struct.Struct("<4f2f3I")
 _CHUNK = 2048
+LIBRARY_VARIABLE = "BLACKOUT_FIRMWARE_LIBRARY"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,10 +55,13 @@ class ActuatorOutputs:
 def load_library(lockstep: bool = True) -> ctypes.CDLL:
     """Build if needed, load, and declare the functions of the C core.
 
+    `BLACKOUT_FIRMWARE_LIBRARY` in the environment names a library built elsewhere: on a robot without gcc, or with
+    sanitizers or coverage.
+
     Raises:
         LinkError: gcc is missing; the hint has the apt line.
     """
-    library = ctypes.CDLL(str(build_library(lockstep=lockstep)))
+    library = ctypes.CDLL(os.environ.get(LIBRARY_VARIABLE) or str(build_library(lockstep=lockstep)))
     pointer, size, u8, u32 = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint8, ctypes.c_uint32
     declarations: dict[str, tuple[object, list[object]]] = {
         "blk_lib_size": (size, []),

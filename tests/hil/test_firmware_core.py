@@ -447,6 +447,20 @@ def test_odometry_follows_a_curved_path_in_spite_of_gyro_bias() -> None:
     assert t.odometry_pose_2 == pytest.approx(math.remainder(host.bench.pose[2], math.tau), abs=0.01)
 
 
+def test_gyro_bias_is_a_mean_and_not_one_noisy_sample() -> None:
+    need_gcc()
+    random = np.random.default_rng(2)
+    firmware = FirmwareLibrary()
+    host = RawHost(firmware)
+    for _ in range(1000):
+        host.bench.gyro_bias_rad_s = 0.03 + 0.05 * random.standard_normal()
+        host.run(1)
+    before = host.telemetry().odometry_pose_2
+    host.bench.gyro_bias_rad_s = 0.03
+    host.run(1000)
+    assert abs(host.telemetry().odometry_pose_2 - before) < 0.005
+
+
 def test_odometry_twist_is_the_mean_over_the_period(host: RawHost) -> None:
     host.shake_hands()
     host.drive(400, 0.8, -0.4, 1.5)

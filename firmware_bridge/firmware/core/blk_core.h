@@ -49,6 +49,7 @@ typedef struct {
     float period_angle[BLK_WHEELS];   /* wheel angles since then */
     float period_s;
     float gyro_bias_rad_s, still_s;
+    float bias_samples; /* in the mean so far; at most BIAS_MEMORY */
     bool gyro_calibrated;
 } blk_odometry_t;
 

@@ -4,6 +4,8 @@
 
 #define STILL_NEEDED_S 0.25f
 #define BIAS_LIMIT_RAD_S 0.2f
+#define BIAS_ENOUGH 100.0f
+#define BIAS_MEMORY 2000.0f
 
 void blk_odometry_step(blk_core_t *core, const float *wheel_angle, float dt_s)
 {
@@ -27,9 +29,9 @@ void blk_odometry_step(blk_core_t *core, const float *wheel_angle, float dt_s)
     const bool still = !moved && core->state == BLK_STOPPED && blk_abs(gyro) < BIAS_LIMIT_RAD_S;
     o->still_s = still ? o->still_s + dt_s : 0.0f;
     if (o->still_s > STILL_NEEDED_S) {
-        const float gain = o->gyro_calibrated ? dt_s / 1.0f : 1.0f;
-        o->gyro_bias_rad_s += gain * (gyro - o->gyro_bias_rad_s);
-        o->gyro_calibrated = true;
+        o->bias_samples = blk_min(o->bias_samples + 1.0f, BIAS_MEMORY); /* a mean, then a slow average */
+        o->gyro_bias_rad_s += (gyro - o->gyro_bias_rad_s) / o->bias_samples;
+        o->gyro_calibrated = o->gyro_calibrated || o->bias_samples >= BIAS_ENOUGH;
     }
 
     const float turn = (gyro - o->gyro_bias_rad_s) * dt_s;
