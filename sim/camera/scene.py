@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from perception.field.model import field_model
 from robot.core.body import RobotBody
 from robot.core.field import FieldGeometry
 from sim.camera.clutter import clutter_geoms
@@ -33,37 +34,15 @@ def _line(x0: float, y0: float, x1: float, y1: float, width_m: float, material: 
 
 
 def line_geoms(field: FieldGeometry, width_m: float, material: str = "line") -> list[str]:
-    """Return the field's lines as thin boxes: touch, goal, halfway and goal-to-goal lines, circle, defense areas."""
-    hx, hy = 0.5 * field.length_m, 0.5 * field.width_m
-    segments = [
-        (-hx, -hy, hx, -hy),
-        (-hx, hy, hx, hy),
-        (-hx, -hy, -hx, hy),
-        (hx, -hy, hx, hy),
-        (0.0, -hy, 0.0, hy),
-        (-hx, 0.0, hx, 0.0),
-    ]
-    for side in (-1.0, 1.0):
-        x0, x1, y = side * hx, side * (hx - field.defense_depth_m), 0.5 * field.defense_width_m
-        segments += [(x0, -y, x1, -y), (x0, y, x1, y), (x1, -y, x1, y)]
-    steps = 48
-    ring = [
-        (
-            field.centre_circle_radius_m * math.cos(math.tau * k / steps),
-            field.centre_circle_radius_m * math.sin(math.tau * k / steps),
-        )
-        for k in range(steps + 1)
-    ]
-    segments += [(*a, *b) for a, b in itertools.pairwise(ring)]
-    # Half fields end at a wall: what lies behind it is not drawn, what crosses it is cut.
-    x_min, x_max, y_min, y_max = field.wall_bounds_m()
-    lines = []
-    for xa, ya, xb, yb in segments:
-        outside = max(xa, xb) < x_min or min(xa, xb) > x_max or max(ya, yb) < y_min or min(ya, yb) > y_max
-        if not outside:
-            xa, xb = (min(max(x, x_min), x_max) for x in (xa, xb))
-            ya, yb = (min(max(y, y_min), y_max) for y in (ya, yb))
-            lines.append(_line(xa, ya, xb, yb, width_m, material))
+    """Return the field's markings (`perception.field.model`) as thin boxes; a full circle has 48."""
+    model = field_model(field)
+    lines = [_line(*line.start_m, *line.end_m, width_m, material) for line in model.lines]
+    for arc in model.arcs:
+        (x, y), r = arc.centre_m, arc.radius_m
+        steps = max(1, round(48 * arc.sweep_rad / math.tau))
+        angles = [arc.start_rad + arc.sweep_rad * k / steps for k in range(steps + 1)]
+        ring = [(x + r * math.cos(angle), y + r * math.sin(angle)) for angle in angles]
+        lines += [_line(*a, *b, width_m, material) for a, b in itertools.pairwise(ring)]
     return lines
 
 
