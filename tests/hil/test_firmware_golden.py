@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from firmware_bridge.config import LinkConfig
 from firmware_bridge.firmware.library import FirmwareLibrary, SensorInputs
 from firmware_bridge.firmware.target import Firmware
+from firmware_bridge.hil import open_target
 from firmware_bridge.link.framing import FrameDecoder, FrameEncoder
 from firmware_bridge.protocol.generated import (
     SCHEMA_HASH,
@@ -29,7 +28,6 @@ from firmware_bridge.protocol.generated import (
     Rearm,
 )
 from firmware_bridge.transport.lockstep import LockstepFirmware
-from firmware_bridge.transport.pty import PtyTransport
 from tests.firmware_bench import need_gcc
 
 GOLDEN = "ba1b2d656d6787476d6074b4b1744a05f81c8d0ef421a47fa8eb3f9e66d48e37"
@@ -100,23 +98,10 @@ def play(firmware: Firmware) -> tuple[str, int]:
     return digest.hexdigest(), frames
 
 
-@contextmanager
-def target(name: str) -> Iterator[Firmware]:
-    """Start the named target, freshly booted."""
-    if name == "library":
-        yield FirmwareLibrary()
-        return
-    transport = PtyTransport(LinkConfig(port="pty"))
-    try:
-        yield LockstepFirmware(transport)
-    finally:
-        transport.close()
-
-
 @pytest.mark.parametrize("name", ["library", "pty"])
 def test_golden_hash(name: str) -> None:
     need_gcc()
-    with target(name) as firmware:
+    with open_target(name) as firmware:
         digest, frames = play(firmware)
     assert frames > TICKS // 5
     assert digest == GOLDEN, f"the firmware on '{name}' behaves differently: {digest}"
@@ -124,7 +109,7 @@ def test_golden_hash(name: str) -> None:
 
 def test_lockstep_begins_afresh_each_time() -> None:
     need_gcc()
-    with target("pty") as firmware:
+    with open_target("pty") as firmware:
         first = [firmware.step(SensorInputs(battery_v=23.0)) for _ in range(20)]
         said = firmware.transmit()
         again = LockstepFirmware(firmware._transport)  # type: ignore[attr-defined]

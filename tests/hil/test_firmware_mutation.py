@@ -97,6 +97,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     library.load_library.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "old", "new", "guard"), MUTATIONS, ids=[f"{m[0]}:{m[1][:40]}" for m in MUTATIONS])
 def test_the_guard_notices(workshop: Path, file: str, old: str, new: str, guard: Callable[[RawHost], None]) -> None:
     source = workshop / file

@@ -52,11 +52,13 @@ def deviations() -> set[str]:
     return {rule.strip() for row in rows for rule in row.split(",")}
 
 
+@pytest.mark.slow
 def test_cppcheck_reports_written_deviations_only() -> None:
     found = misra_rules(CORE)
     assert found <= deviations(), f"not in misra.md: {sorted(found - deviations())}"
 
 
+@pytest.mark.slow
 def test_the_misra_check_can_fail(tmp_path: Path) -> None:
     shutil.copytree(CORE, tmp_path / "core")
     with (tmp_path / "core" / "blk_kicker.c").open("a", encoding="utf-8") as stream:
@@ -66,6 +68,7 @@ def test_the_misra_check_can_fail(tmp_path: Path) -> None:
     assert misra_rules(tmp_path / "core") - deviations()
 
 
+@pytest.mark.slow
 def test_no_undefined_behaviour_and_95_percent_of_the_lines(tmp_path: Path) -> None:
     """All tests of the core once more, against a build that aborts on undefined behaviour and counts its lines."""
     need_gcc()
