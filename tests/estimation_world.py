@@ -119,6 +119,9 @@ class World:
     spoil_telemetry: Callable[[TelemetryFrame], TelemetryFrame | None] = lambda f: f
     extra: Callable[[int, Pose2], tuple[FieldObservation, ...]] = lambda t_ns, pose: ()
     break_beam: bool = False
+    pitch_error_rad: float = 0.0
+    """The camera looks lower by this than calibration says."""
+
     blind: bool = False
 
     def __post_init__(self) -> None:
@@ -212,6 +215,8 @@ class World:
         exact = sighting(self.t_ns, place_m)
         root = np.linalg.cholesky(np.array(exact.covariance_m2))
         dx, dy = self.noise * (root @ self.rng.normal(size=2))
+        nearer_m = -self.pitch_error_rad * (x * x + y * y) / CAMERA.mounting.height_m
+        dx, dy = dx + nearer_m * x / math.hypot(x, y), dy + nearer_m * y / math.hypot(x, y)
         return replace(exact, position_in_robot_m=(x + float(dx), y + float(dy)))
 
 

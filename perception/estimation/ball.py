@@ -96,9 +96,10 @@ class BallTracker(Tracker):
         covariance[2, 2] = covariance[3, 3] = 0.05**2
         track = self._held or self._nearest(hold)
         if track is None or not any(t is track for t in self.tracks):
-            track = self.found(t_ns, Sighting(np.array(hold), covariance[:2, :2], x, 1.0), ego)
+            track = self.found(t_ns, Sighting(np.array(hold), covariance[:2, :2], np.zeros((2, 2)), 1.0), ego)
         track.filter.place(hold, velocity, covariance)
         track.t_ns = track.seen_ns = t_ns
+        track.bias_m2 = np.zeros((2, 2))
         track.path_m, track.turn_rad = ego.path_m, ego.turn_rad
         track.log_odds, track.confirmed = self.config.max_log_odds, True
         self._held = self._main = track

@@ -184,6 +184,29 @@ class BeamConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TiltConfig:
+    """How the body nods under acceleration, and what calibration leaves unknown: both move far objects most.
+
+    A camera at height h that looks lower by an angle e places an object at range r nearer by e r^2 / h: half a degree
+    is half a metre at 3 m. `angle_per_accel_rad_s2_m` is the nod (a stop lowers the nose), `unknown_share` how much
+    of it may be wrong; `bias_rad` is what the mounting's angles may be wrong by, trial for trial the same in every
+    frame, so that no averaging removes it.
+    """
+
+    angle_per_accel_rad_s2_m: float = 0.0025
+    unknown_share: float = 0.5
+    filter_s: float = 0.02
+    memory_s: float = 0.12
+    bias_rad: float = 0.003
+    bearing_bias_rad: float = 0.003
+    camera_height_m: float = 0.17
+    """Used without a camera model."""
+
+    def __post_init__(self) -> None:
+        _require(self.filter_s > 0 and self.memory_s > 0, "tilt times must be positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FootprintConfig:
     """Where on the floor the camera can see an object, for robots without a camera model: a wedge ahead."""
 
@@ -202,6 +225,7 @@ class EstimationConfig:
     robots: TrackConfig = ROBOT_TRACK
     goals: TrackConfig = GOAL_TRACK
     beam: BeamConfig = BeamConfig()
+    tilt: TiltConfig = TiltConfig()
     footprint: FootprintConfig = FootprintConfig()
     history_s: float = 0.6
     telemetry_max_age_s: float = 0.1

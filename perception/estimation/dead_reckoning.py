@@ -10,11 +10,12 @@ from perception.estimation.config import EstimationConfig
 from perception.estimation.ego import SCALE, VX, VY, Correction, EgoFilter, Motion
 from perception.estimation.history import DelayedFilter, Outcome
 from perception.estimation.odometry import TelemetryReader, true_velocity
+from perception.estimation.tilt import TiltFilter
 from perception.estimation.trail import OdometryTrail
 from robot.core.body import RobotBody
 from robot.core.clock import NS_PER_S
 from robot.core.geometry import FloatArray, Pose2, Twist2, exponential_map, logarithm_map
-from robot.core.messages import TelemetryFrame, Verdict
+from robot.core.messages import TelemetryFrame, Vec2, Verdict
 
 FUTURE_TELEMETRY_NS = NS_PER_S // 20
 """A telemetry stamp this far after its own arrival cannot be true."""
@@ -37,6 +38,7 @@ class RobotBelief:
     twist: Twist2
     covariance: FloatArray
     gyro_bias_rad_s: float
+    tilt_rad: Vec2
 
 
 class RobotEstimator:
@@ -46,6 +48,7 @@ class RobotEstimator:
         self._config = config
         self._body = body
         self._reader = TelemetryReader(config.motion, body)
+        self._tilt = TiltFilter(config.tilt)
         self.ego = EgoFilter(config.motion)
         self._history: DelayedFilter | None = None
         self._trail: OdometryTrail | None = None
@@ -161,6 +164,7 @@ class RobotEstimator:
             twist,
             self.ego.P,
             self.ego.gyro_bias_rad_s(),
+            self.trail.tilt_at(t_now_ns).angles_rad,
         )
         self.ego.x, self.ego.P = present
         return belief
@@ -175,6 +179,7 @@ class RobotEstimator:
             self.ego.twist(motion.rate_rad_s),
             p,
             self.ego.gyro_bias_rad_s(),
+            self.trail.tilt_at(t_ns).angles_rad,
         )
         self.ego.x, self.ego.P = present
         return belief
@@ -187,10 +192,11 @@ class RobotEstimator:
 
     def _advance(self, t_ns: int, motion: Motion, corrections: Sequence[Correction]) -> None:
         before = (self.ego.x, self.ego.P)
+        tilt = self._tilt.advance(motion.accel_m_s2, (t_ns - self.history.t_ns) / NS_PER_S)
         self.history.advance(t_ns, motion, corrections)
         if not self.ego.is_finite():
             self._restore(before)
-        self.trail.advance(t_ns, self.ego.twist(motion.rate_rad_s))
+        self.trail.advance(t_ns, self.ego.twist(motion.rate_rad_s), tilt)
 
     def _restore(self, good: tuple[FloatArray, FloatArray]) -> None:
         """Go back to the last state that was a number: a last resort that the gates should make impossible."""

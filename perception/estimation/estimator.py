@@ -183,6 +183,10 @@ class Estimator:
         """Return the robot's part alone, with the whole (8, 8) covariance: for evaluation and tests."""
         return self._robot.look_ahead(t_now_ns)
 
+    def tilt_at(self, t_ns: int) -> Vec2:
+        """Return the body's (pitch, roll) at a time within the history: what `observe` needs at the capture time."""
+        return self._robot.trail.tilt_at(t_ns).angles_rad if self._robot.started else (0.0, 0.0)
+
     @property
     def localisation(self) -> Localisation:
         """How far the pose can be believed."""
@@ -225,7 +229,7 @@ class Estimator:
         trusted = self._monitor.state in (Localisation.SEEDED, Localisation.TRACKING)
         world_from_odom = self._robot.ego.pose() @ trail.pose.inverse() if trusted else None
         twist = Twist2(trail.twist.vx_m_s, trail.twist.vy_m_s, trail.turn_rate_at(t_ns))
-        frame = self._maker.frame(batch, odom_from_robot, twist, world_from_odom)
+        frame = self._maker.frame(batch, odom_from_robot, twist, trail.tilt_at(t_ns).sigma_rad, world_from_odom)
         goals: list[int] = []
         for object_class, tracker in self._trackers.items():
             rows = [

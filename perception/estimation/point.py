@@ -11,6 +11,9 @@ from perception.estimation.config import TrackConfig
 from robot.core.geometry import FloatArray
 from robot.core.messages import Vec2
 
+BIAS_FLOOR = 0.25
+"""Share of the calibration's variance that the filter keeps open; the rest is added where the belief is shown."""
+
 _H = np.hstack([np.eye(2), np.zeros((2, 2))])
 
 
@@ -69,10 +72,19 @@ class PointFilter(ExtendedKalmanFilter):  # type: ignore[misc]
         d2 = (float(s[1, 1]) * dx * dx - 2.0 * float(s[0, 1]) * dx * dy + float(s[0, 0]) * dy * dy) / determinant
         return d2 if math.isfinite(d2) else math.inf
 
-    def observe(self, position_m: FloatArray, covariance_m2: FloatArray) -> None:
-        """Apply one sighting that has passed the gate."""
+    def observe(self, position_m: FloatArray, covariance_m2: FloatArray, bias_m2: FloatArray) -> None:
+        """Apply one sighting that has passed the gate.
+
+        Args:
+            position_m: (2,) where it was seen.
+            covariance_m2: (2, 2) noise of this sighting.
+            bias_m2: (2, 2) error that all sightings from here share. It changes as the robot comes nearer, and the
+                belief must follow: it never gets surer than `BIAS_FLOOR` of it.
+        """
         self.update(position_m, _jacobian, _position, R=covariance_m2)
-        self.P = 0.5 * (self.P + self.P.T)
+        p = 0.5 * (self.P + self.P.T)
+        p[:2, :2] += _missing(p[:2, :2], BIAS_FLOOR * bias_m2)
+        self.P = p
 
     def place(self, position_m: Vec2, velocity_m_s: Vec2, covariance: FloatArray) -> None:
         """Overwrite the belief: something (the dribbler) holds the object there. `covariance` is (4, 4)."""
@@ -88,3 +100,10 @@ class PointFilter(ExtendedKalmanFilter):  # type: ignore[misc]
     def sigma_m(self) -> float:
         """Standard deviation of the position along its worst axis (upper bound), metres."""
         return math.sqrt(float(self.P[0, 0] + self.P[1, 1]))
+
+
+def _missing(p: FloatArray, floor: FloatArray) -> FloatArray:
+    """Return what must be added to a covariance so that it is at least `floor` in every direction, both (2, 2)."""
+    values, vectors = np.linalg.eigh(floor - p)
+    lifted: FloatArray = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    return lifted

@@ -52,6 +52,7 @@ def robot(
         covariance=tuple(tuple(row) for row in p),
         localisation=localisation,
         gyro_bias_rad_s=belief.gyro_bias_rad_s,
+        tilt_rad=belief.tilt_rad,
         inputs_ok=inputs_ok,
         reset_count=reset_count,
     )
@@ -78,7 +79,7 @@ def ball(
         ball_in_world_m=world_from_odom.transform(in_odom),
         ball_in_robot_m=belief.odom_from_robot.inverse().transform(in_odom),
         velocity_in_world_m_s=world_from_odom.rotate((float(point.x[2]), float(point.x[3]))),
-        covariance_m2=_covariance(point.P, world_from_odom),
+        covariance_m2=_covariance(tracker.covariance_m2(track, point), world_from_odom),
         age_ns=track.age_ns(t_ns),
         visible=track.visible,
         in_dribbler=tracker.in_dribbler,
@@ -103,7 +104,7 @@ def objects(
                     track_id=track.track_id,
                     object_class=object_class,
                     position_in_world_m=world_from_odom.transform((float(point.x[0]), float(point.x[1]))),
-                    covariance_m2=_covariance(point.P, world_from_odom),
+                    covariance_m2=_covariance(tracker.covariance_m2(track, point), world_from_odom),
                     age_ns=track.age_ns(t_ns),
                     sightings=track.sightings,
                 )
@@ -112,5 +113,5 @@ def objects(
 
 
 def _covariance(p: FloatArray, world_from_odom: Pose2) -> Cov2:
-    (a, b), (c, d) = rotate_covariance(p[:2, :2], world_from_odom.theta_rad).tolist()
+    (a, b), (c, d) = rotate_covariance(p, world_from_odom.theta_rad).tolist()
     return ((a, b), (c, d))

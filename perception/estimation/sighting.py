@@ -42,6 +42,8 @@ class SightingFrame:
     odom_from_robot: Pose2
     twist: Twist2
     visibility: Visibility
+    camera_height_m: float
+    tilt_sigma_rad: float = 0.0
     free_range_m: tuple[Vec2, ...] = ()
     world_from_odom: Pose2 | None = None
     walls_m: tuple[float, float, float, float] | None = None
@@ -54,17 +56,21 @@ class SightingFrame:
         radial, tangential = np.array([c, s]), np.array([-s, c])
         timing = track.timing_sigma_s
         sigma_t = range_m * math.hypot(track.extra_bearing_sigma_rad, self.twist.omega_rad_s * timing)
+        sigma_r = range_m * range_m / self.camera_height_m * self.tilt_sigma_rad
         shared = track.extra_sigma_m**2 + (self.twist.speed_m_s() * timing) ** 2
         covariance = np.array(observation.covariance_m2) + shared * np.eye(2)
-        covariance += sigma_t**2 * np.outer(tangential, tangential)
+        covariance += sigma_t**2 * np.outer(tangential, tangential) + sigma_r**2 * np.outer(radial, radial)
         if observation.truncated and observation.object_class is not ObjectClass.BALL:
             covariance += (TRUNCATED_RANGE_RATIO * range_m) ** 2 * np.outer(radial, radial)
         r = rotation(self.odom_from_robot.theta_rad)
         position = self.odom_from_robot.transform((x, y))
+        tilt = self.config.tilt
+        bias_r, bias_t = range_m * range_m / self.camera_height_m * tilt.bias_rad, range_m * tilt.bearing_bias_rad
+        bias = bias_r**2 * np.outer(radial, radial) + bias_t**2 * np.outer(tangential, tangential)
         return Sighting(
             np.array(position),
             r @ covariance @ r.T,
-            range_m,
+            r @ bias @ r.T,
             observation.score,
             birth=self._on_carpet(bearing, range_m) and self._on_field(position),
         )
@@ -100,12 +106,18 @@ class SightingMaker:
     def __init__(self, config: EstimationConfig, field: FieldGeometry, camera: CameraModel | None) -> None:
         self._config = config
         self._walls_m = field.wall_bounds_m()
+        self._camera_height_m = camera.mounting.height_m if camera is not None else config.tilt.camera_height_m
         self._visibility: Visibility = (
             CameraVisibility(camera) if camera is not None else FootprintVisibility(config.footprint)
         )
 
     def frame(
-        self, batch: DetectionBatch, odom_from_robot: Pose2, twist: Twist2, world_from_odom: Pose2 | None
+        self,
+        batch: DetectionBatch,
+        odom_from_robot: Pose2,
+        twist: Twist2,
+        tilt_sigma_rad: float,
+        world_from_odom: Pose2 | None,
     ) -> SightingFrame:
         """Return the view of one frame; `world_from_odom` None while the pose on the field is not trusted."""
         return SightingFrame(
@@ -113,6 +125,8 @@ class SightingMaker:
             odom_from_robot,
             twist,
             self._visibility,
+            self._camera_height_m,
+            tilt_sigma_rad,
             batch.free_range_m,
             world_from_odom,
             self._walls_m if world_from_odom is not None else None,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.stats import chi2
 
 from perception.estimation.config import TrackConfig
-from perception.estimation.point import PointFilter
+from perception.estimation.point import BIAS_FLOOR, PointFilter
 from robot.core.clock import NS_PER_S
 from robot.core.geometry import FloatArray
 from robot.core.messages import Vec2, Verdict
@@ -20,11 +20,15 @@ MAX_LOOK_AHEAD_NS = 2 * NS_PER_S
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sighting:
-    """One detection on the floor, in the odometry frame. `birth` False: it may feed a track but not found one."""
+    """One detection on the floor, in the odometry frame.
+
+    `covariance_m2` is what changes from frame to frame; `bias_m2` what is the same in all frames from about here
+    (calibration), which no number of sightings can average away. `birth` False: it may feed a track but not found one.
+    """
 
     position_m: FloatArray
     covariance_m2: FloatArray
-    range_m: float
+    bias_m2: FloatArray
     score: float
     birth: bool = True
 
@@ -44,6 +48,9 @@ class Track:
     path_m: float = 0.0
     turn_rad: float = 0.0
     """The robot's path and turn when the filter last advanced."""
+
+    bias_m2: FloatArray = field(default_factory=lambda: np.zeros((2, 2)))
+    """What calibration may be wrong by at the last sighting, (2, 2)."""
 
     def age_ns(self, t_ns: int) -> int:
         """Time since the last sighting."""
@@ -148,6 +155,11 @@ class Tracker:
         ahead.advance(min(max(0, t_ns - track.t_ns), MAX_LOOK_AHEAD_NS) / NS_PER_S, ego.variance_m2(track))
         return ahead
 
+    def covariance_m2(self, track: Track, ahead: PointFilter) -> FloatArray:
+        """Return the position covariance (2, 2) of a predicted track, with what calibration may hide."""
+        p: FloatArray = ahead.P[:2, :2] + (1.0 - BIAS_FLOOR) * track.bias_m2
+        return p
+
     def shift_time(self, offset_ns: int) -> None:
         """Move all tracks to another time base."""
         self._last_ns = None
@@ -163,15 +175,15 @@ class Tracker:
             for column, track in enumerate(self.tracks):
                 if track.t_ns > t_ns:
                     continue  # The track has newer evidence (the break-beam) than this late frame.
-                d2 = track.filter.distance2(sighting.position_m, sighting.covariance_m2)
+                d2 = track.filter.distance2(sighting.position_m, sighting.covariance_m2 + track.bias_m2)
                 if d2 <= self._gate:
                     # A confirmed track has the first claim on what lies in its gate.
                     pairs.append((d2 if track.confirmed else d2 + self._gate, row, column))
         return sorted(pairs)
 
     def _hit(self, track: Track, sighting: Sighting, t_ns: int) -> None:
-        track.filter.observe(sighting.position_m, sighting.covariance_m2)
-        track.seen_ns, track.visible = t_ns, True
+        track.filter.observe(sighting.position_m, sighting.covariance_m2, sighting.bias_m2)
+        track.seen_ns, track.visible, track.bias_m2 = t_ns, True, sighting.bias_m2
         track.sightings += 1
         cfg = self.config
         track.log_odds = min(cfg.max_log_odds, track.log_odds + cfg.hit_gain * sighting.score)
@@ -191,11 +203,11 @@ class Tracker:
         return cfg.p_detect_near + fraction * (cfg.p_detect_far - cfg.p_detect_near)
 
     def _found(self, sighting: Sighting, t_ns: int, ego: EgoPath) -> Track:
-        point = PointFilter(
-            self.config, (float(sighting.position_m[0]), float(sighting.position_m[1])), sighting.covariance_m2
-        )
+        x, y = sighting.position_m.tolist()
+        point = PointFilter(self.config, (x, y), sighting.covariance_m2 + BIAS_FLOOR * sighting.bias_m2)
         odds = self.config.birth_log_odds + self.config.hit_gain * sighting.score
         track = Track(self._next_id, point, t_ns, t_ns, odds, path_m=ego.path_m, turn_rad=ego.turn_rad)
+        track.bias_m2 = sighting.bias_m2
         self._next_id += 1
         self.tracks.append(track)
         return track

@@ -124,10 +124,13 @@ def test_covariance_grows_with_range() -> None:
 
 
 def test_ball_errors_match_their_covariance() -> None:
-    """NEES of the ball over 24 seeds, while the robot drives and turns: mean near 2 (two degrees of freedom)."""
-    values = []
+    """NEES of the ball over 24 seeds, while the robot drives and turns: mean near 2 (two degrees of freedom).
+
+    In each, the camera's pitch is wrong by something that calibration may leave: the same in all frames.
+    """
+    values, rng = [], np.random.default_rng(5)
     for seed in range(24):
-        world = World(ball_m=(1.6, 0.2), seed=seed)
+        world = World(ball_m=(1.6, 0.2), seed=seed, pitch_error_rad=float(rng.normal(0.0, 0.003)))
         world.drive(0.3, REST)
         world.drive(0.4, Twist2(0.5, 0.1, 0.3))
         ball = world.world().ball
@@ -136,8 +139,8 @@ def test_ball_errors_match_their_covariance() -> None:
         turn = world.world().robot.world_from_robot
         error = np.array(turn.rotate((ball.ball_in_robot_m[0] - true[0], ball.ball_in_robot_m[1] - true[1])))
         values.append(float(error @ np.linalg.solve(np.array(ball.covariance_m2), error)))
-    # An over-cautious filter is no better than a bold one. Static balls allow some caution.
-    assert 0.4 < np.mean(values) < 3.0
+    # Cautious by design: bearing may be biased too, and the ball may move.
+    assert 0.5 < np.mean(values) < 3.0
 
 
 def test_a_rolling_ball_has_its_velocity() -> None:
@@ -296,3 +299,21 @@ def test_world_model_changes_no_belief() -> None:
         last.robot.world_from_robot,
         last.ball.ball_in_robot_m,
     )
+
+
+def test_the_body_leans_with_acceleration() -> None:
+    """Speeding up at 3 m/s^2 lifts the nose by the configured nod; far balls are trusted less meanwhile."""
+    world = World(ball_m=(2.5, 0.0), noise=0.3)
+    world.drive(0.6, REST)
+    calm = world.world()
+    moments = []
+    for _ in range(40):
+        world.tick(Twist2(3.0, 0.0, 0.0), accel_m_s2=3.0)
+        moments.append(world.world())
+    pitch, roll = moments[-1].robot.tilt_rad
+    assert pitch == pytest.approx(-3.0 * 0.0025, rel=0.15)
+    assert abs(roll) < 0.001
+    past = world.estimator.tilt_at(world.t_ns - 190_000_000)
+    assert abs(past[0]) < abs(pitch)
+    assert abs(calm.robot.tilt_rad[0]) < 0.001
+    assert max(m.ball.covariance_m2[0][0] for m in moments) > calm.ball.covariance_m2[0][0]
