@@ -11,11 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.detection.backends import Backend, open_backend
-from perception.detection.backends.onnxruntime import CPU
+from perception.detection.backends import Backend, open_backend, preprocessor
+from perception.detection.backends.nvidia.providers import CPU, TENSORRT
 from perception.detection.config import DetectionConfig
 from perception.detection.decode import decode, suppress
-from perception.detection.letterbox import Letterbox
 from perception.detection.model import ModelMeta, find_model, read_meta
 from robot.core.errors import DetectorError
 from robot.core.messages import Detection, ObjectClass
@@ -81,7 +80,7 @@ class SsdDetector:
         self._config = config
         self._now_ns = now_ns
         self._anchors = meta.anchors.boxes()
-        self._letterbox = Letterbox(meta.anchors.input_size_px)
+        self._letterbox = preprocessor(backend, meta.anchors.input_size_px)
         self.model_name = meta.name
         self.sha256 = meta.sha256
         self.input_size_px = meta.anchors.input_size_px
@@ -138,9 +137,14 @@ def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
 
 
 def choose_precision(config: DetectionConfig, flags: frozenset[str] | None = None) -> str:
-    """Return `fp32` or `int8`; `auto` means int8 on a processor with 8-bit dot products, when the model ships it."""
+    """Return `fp32`, `fp16` or `int8`.
+
+    `auto` means int8 on a processor with 8-bit dot products, when the model ships it; fp16 with TensorRT; else fp32.
+    """
     if config.precision != "auto":
         return config.precision
+    if config.backend == "tensorrt" or TENSORRT in config.providers:
+        return "fp16"
     if config.providers != (CPU,) or not (cpu_flags() if flags is None else flags) & INT8_FLAGS:
         return "fp32"
     try:

@@ -11,23 +11,30 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from perception.detection.backends.nvidia.providers import CPU, provider_list, session_model, uses_gpu
 from perception.detection.config import DetectionConfig
 from perception.detection.model import ModelMeta
-from robot.core.errors import DetectorError, MissingExtraError
+from robot.core.errors import DetectorError, MissingExtraError, RobotError
 
-CPU = "CPUExecutionProvider"
+__all__ = ["CPU", "OnnxRuntimeBackend", "check_providers", "open_backend"]
 INPUT, OUTPUTS = "images", ("logits", "offsets")
 
 
 class OnnxRuntimeBackend:
     """One inference session.
 
+    Args:
+        onnx_path: the model.
+        meta: its JSON.
+        config: providers, precision, threads, engine options.
+        building: let the TensorRT provider build its engine (`blackout build-engine`).
+
     Raises:
         DetectorError: a provider did not come up, or the file's inputs and outputs do not fit its JSON.
         MissingExtraError: onnxruntime is not installed.
     """
 
-    def __init__(self, onnx_path: Path, meta: ModelMeta, config: DetectionConfig) -> None:
+    def __init__(self, onnx_path: Path, meta: ModelMeta, config: DetectionConfig, *, building: bool = False) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -46,10 +53,20 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 3
         # A spinning second thread takes a core from control and from the camera; measured in docs/results-detector.md.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = provider_list(meta, config, onnxruntime.__version__, building=building)
+        if uses_gpu(config) and CPU not in config.providers:
+            # The processor is always a session's last resort; here no node of the network may end on it.
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
-            self._session = onnxruntime.InferenceSession(str(onnx_path), options, providers=list(config.providers))
+            self._session = onnxruntime.InferenceSession(
+                session_model(onnx_path, meta, config), options, providers=providers, enable_fallback=0
+            )
+        except RobotError:
+            raise
         except Exception as error:
-            raise DetectorError(f"onnxruntime cannot load {onnx_path}: {error}", hint="export it again") from error
+            mend = f'blackout doctor; or set providers = ["{CPU}"]' if uses_gpu(config) else "export it again"
+            raise DetectorError(f"onnxruntime cannot load {onnx_path}: {error}", hint=mend) from error
+        self._session.disable_fallback()  # nor may a failed run be tried again on the processor
         check_providers(config.providers, tuple(self._session.get_providers()))
         width, height = meta.anchors.input_size_px
         expected = {INPUT: [1, 3, height, width], "logits": [1, meta.anchors.count, len(meta.classes)]}
