@@ -145,7 +145,8 @@ void blk_core_step(blk_core_t *core, uint64_t t_us, const blk_sensors_t *sensors
 
     if (t_us >= core->next_telemetry_us) {
         const uint64_t period_us = (uint64_t)(core->params[BLK_PARAM_TELEMETRY_PERIOD_MS] * 1000.0f);
-        core->next_telemetry_us = core->next_telemetry_us + period_us > t_us ? core->next_telemetry_us + period_us : t_us + period_us;
+        const uint64_t on_grid = core->next_telemetry_us + period_us, soonest = t_us + period_us / 2u;
+        core->next_telemetry_us = on_grid > soonest ? on_grid : soonest; /* a mean over a short period is noise */
         blk_send_telemetry(core);
         memset(core->odometry.period_angle, 0, sizeof core->odometry.period_angle);
         memset(core->odometry.period_delta, 0, sizeof core->odometry.period_delta);

@@ -92,7 +92,8 @@ int main(int argc, char **argv)
             bench_plant_step(&bench, core.params, &actuators, (double)(now - last) * 1e-9, &sensors);
             last = now;
             blk_core_step(&core, (uint64_t)((now - start) / 1000), &sensors, &actuators);
-            due = due + PERIOD_NS > now ? due + PERIOD_NS : now + PERIOD_NS;
+            /* After a delay: catch up, but no cycle shorter than half: a speed over 10 us is all quantisation. */
+            due = due + PERIOD_NS > now + PERIOD_NS / 2 ? due + PERIOD_NS : now + PERIOD_NS / 2;
         }
         flush(master, &core);
     }

@@ -26,7 +26,7 @@ int main(void)
         chip_receive(&core);
         const uint64_t now_us = chip_time_us();
         if (now_us >= due_us) {
-            due_us = due_us + PERIOD_US > now_us ? due_us + PERIOD_US : now_us + PERIOD_US;
+            due_us = due_us + PERIOD_US > now_us + PERIOD_US / 2u ? due_us + PERIOD_US : now_us + PERIOD_US / 2u;
             board_read(&sensors);
             blk_core_step(&core, now_us, &sensors, &actuators);
             board_write(&actuators);
