@@ -58,7 +58,7 @@ class DetectionConfig:
     precision: str = "auto"
     backend: str = "onnxruntime"
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    score_threshold: float = 0.25
+    score_threshold: float = 0.3
     iou_threshold: float = 0.5
     threads: int = 1
     engine: EngineConfig = field(default_factory=EngineConfig)
