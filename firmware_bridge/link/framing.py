@@ -24,7 +24,7 @@ _WIRE_MAX = PAYLOAD_MAX + 5
 """Longest frame without its delimiter: type, seq, payload, CRC and one byte of COBS."""
 # Plain numbers: comparing with an enumeration costs ten times as much.
 _HELLO, _TICK, _TICK_ACK = int(MessageType.HELLO), int(MessageType.TICK), int(MessageType.TICK_ACK)
-_HELLO_SIZE = CLASS_OF[_HELLO][0].size
+_LAYOUTS = {number: (layout.size, layout.unpack, cls._make) for number, (layout, cls) in CLASS_OF.items()}
 
 
 def crc16(data: bytes) -> int:
@@ -110,16 +110,21 @@ class FrameDecoder:
             counters.crc_errors += 1
             return None
         message_type, seq, payload = raw[0], raw[1], raw[2:-2]
-        row = CLASS_OF.get(message_type)
-        hello = message_type == _HELLO and len(payload) >= 4
-        if row is None or (len(payload) != row[0].size and not hello):
+        layout = _LAYOUTS.get(message_type)
+        if layout is None:
             counters.length_errors += 1
             return None
-        if hello:  # another version's HELLO may have another length; its hash comes first
-            payload = payload.ljust(_HELLO_SIZE, b"\0")[:_HELLO_SIZE]
-        if message_type not in (_TICK, _TICK_ACK):  # those two are out of band
-            if self._expected_seq >= 0 and not hello:
+        size, unpack, make = layout
+        if message_type == _HELLO and len(payload) >= 4:
+            # Another version's HELLO may have another length, and a sender that has just started counts from 0.
+            payload = payload.ljust(size, b"\0")[:size]
+            self._expected_seq = seq
+        elif len(payload) != size:
+            counters.length_errors += 1
+            return None
+        if message_type != _TICK and message_type != _TICK_ACK:  # those two are out of band
+            if seq != self._expected_seq and self._expected_seq >= 0:
                 counters.sequence_gaps += (seq - self._expected_seq) & 0xFF
             self._expected_seq = (seq + 1) & 0xFF
             counters.rx_ok += 1
-        return row[1]._make(row[0].unpack(payload))
+        return make(unpack(payload))
