@@ -103,7 +103,7 @@ class EgoFilter(ExtendedKalmanFilter):  # type: ignore[misc]
         return (reported_rad_s - float(self.x[GYRO_BIAS])) * (1.0 - float(self.x[TURN_SCALE]))
 
     def _inertial_step(self, motion: Motion, accel: Vec2, dt: float) -> tuple[Vec2, float]:
-        x, y, theta, vx, vy, bias, _, turn_scale = (float(v) for v in self.x)
+        x, y, theta, vx, vy, bias, _, turn_scale = self.x.tolist()
         unbiased = motion.rate_rad_s - bias
         omega = unbiased * (1.0 - turn_scale)
         dvx, dvy = (accel[0] + omega * vy) * dt, (accel[1] - omega * vx) * dt
@@ -131,7 +131,7 @@ class EgoFilter(ExtendedKalmanFilter):  # type: ignore[misc]
         return (mx, my), omega
 
     def _odometry_step(self, motion: Motion, dt: float) -> tuple[Vec2, float]:
-        x, y, theta, _, _, bias, scale, turn_scale = (float(v) for v in self.x)
+        x, y, theta, _, _, bias, scale, turn_scale = self.x.tolist()
         unbiased = motion.rate_rad_s - bias
         omega = unbiased * (1.0 - turn_scale)
         rx, ry = motion.velocity_m_s
@@ -173,21 +173,26 @@ class EgoFilter(ExtendedKalmanFilter):  # type: ignore[misc]
 
         The state is untouched when the distance exceeds `correction.gate` (and `soft` is off), or is not finite.
         """
-        z, r = correction.z, correction.covariance
-        h = correction.jacobian(self.x)
-        innovation = correction.residual(z, correction.predict(self.x))
-        distance2 = float(innovation @ np.linalg.solve(h @ self.P @ h.T + r, innovation))
+        before = (self.x, self.P)
+        # Most measurements pass, so the update itself is the test; what fails is undone (update binds new arrays).
+        distance2 = self._update(correction, correction.covariance)
         if not math.isfinite(distance2):
+            self.x, self.P = before
             return math.inf
-        if distance2 > correction.gate:
-            if not correction.soft:
-                return distance2
-            r = r * (distance2 / correction.gate)
-        r = r * correction.inflation
-        self.update(z, correction.jacobian, correction.predict, R=r, residual=correction.residual)
+        if distance2 > correction.gate and not correction.soft:
+            self.x, self.P = before
+            return distance2
+        weight = correction.inflation * max(1.0, distance2 / correction.gate if correction.soft else 1.0)
+        if weight > 1.0:
+            self.x, self.P = before
+            self._update(correction, weight * correction.covariance)
         self.x[THETA] = wrap_angle(float(self.x[THETA]))
         self.P = 0.5 * (self.P + self.P.T)
         return distance2
+
+    def _update(self, correction: Correction, covariance: FloatArray) -> float:
+        self.update(correction.z, correction.jacobian, correction.predict, R=covariance, residual=correction.residual)
+        return float(self.y @ self.SI @ self.y)
 
     # --- views --------------------------------------------------------------------------------------------------
 
@@ -205,7 +210,8 @@ class EgoFilter(ExtendedKalmanFilter):  # type: ignore[misc]
 
     def is_finite(self) -> bool:
         """True when neither state nor covariance holds NaN or infinity, and no variance is negative."""
-        return bool(np.isfinite(self.x).all() and np.isfinite(self.P).all() and (np.diagonal(self.P) >= 0.0).all())
+        # A sum is finite only if all its terms are (terms near overflow would be no state either).
+        return math.isfinite(float(self.x.sum()) + float(self.P.sum())) and min(self.P.diagonal().tolist()) >= 0.0
 
     def reset_pose(self, pose: Pose2, sigma_m: float, sigma_theta_rad: float) -> None:
         """Put the pose elsewhere, with its own uncertainty; velocity, bias and scales keep what they know."""

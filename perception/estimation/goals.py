@@ -122,11 +122,20 @@ class GoalModel:
     def _goal(
         self, corners: FloatArray, rows: list[int]
     ) -> tuple[Callable[[FloatArray], FloatArray], Callable[[FloatArray], FloatArray]]:
+        seen: tuple[FloatArray, FloatArray, FloatArray] | None = None
+
+        def view(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+            nonlocal seen
+            # An update asks for prediction and Jacobian at the same state: look once.
+            if seen is None or seen[0] is not x:
+                seen = (x, *self.view(x, corners))
+            return seen
+
         def predict(x: FloatArray) -> FloatArray:
-            return self.view(x, corners)[0][rows]
+            return view(x)[1][rows]
 
         def jacobian(x: FloatArray) -> FloatArray:
-            return self.view(x, corners)[1][rows]
+            return view(x)[2][rows]
 
         return predict, jacobian
 
