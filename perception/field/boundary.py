@@ -95,14 +95,19 @@ class CarpetScanner:
             seen at the column's foot, 0 where it fills the column. Empty where hardly any column shows carpet:
             then the picture tells nothing about the floor.
         """
+        return self.scan_with_mask(image_bgr)[0]
+
+    def scan_with_mask(self, image_bgr: Image) -> tuple[tuple[Vec2, ...], NDArray[np.bool_]]:
+        """Return `scan` and the `carpet_mask` that it came from: the line finder needs both."""
         height, width = image_bgr.shape[:2]
-        edge = self.edge_rows(self.carpet_mask(image_bgr))
+        mask = self.carpet_mask(image_bgr)
+        edge = self.edge_rows(mask)
         if np.mean(edge < self.config.rows) < _LEAST_SEEN:
-            return ()
+            return (), mask
         scale_u, scale_v = width / self.config.columns, height / self.config.rows
         columns = (np.arange(self.config.columns) + 0.5) * scale_u - 0.5
         rows = self._refine(image_bgr, columns, edge * scale_v - 0.5, scale_v)
-        return tuple(zip(columns.tolist(), rows.tolist(), strict=True))
+        return tuple(zip(columns.tolist(), rows.tolist(), strict=True)), mask
 
     def carpet_mask(self, image_bgr: Image) -> NDArray[np.bool_]:
         """Return (rows, columns) bool: carpet by colour, lines and specks closed over."""
