@@ -8,6 +8,7 @@ Type `start`, `stop` or `halt` and Enter, or give --start. Ctrl-C stops the robo
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -66,8 +67,18 @@ def run(args: Args) -> int:
 
 
 def _typed() -> Iterator[str]:
-    """Lines of the terminal; none where standard input is closed (as under systemd)."""
-    return iter(sys.stdin) if sys.stdin is not None and not sys.stdin.closed else iter(())
+    """Lines of the terminal; none where standard input is closed (as under systemd).
+
+    Read from the descriptor: a thread that waits in `sys.stdin` holds its lock, and Python aborts at exit over it.
+    """
+    try:
+        descriptor = sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError):
+        return
+    text = ""
+    while data := os.read(descriptor, 1024):
+        *lines, text = (text + data.decode(errors="replace")).split("\n")
+        yield from lines
 
 
 def _text(report: PlayReport) -> str:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
-import os
-import signal
-import sys
 import threading
 import time
 import traceback
@@ -15,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from firmware_bridge.transport.base import open_transport
 from robot.core.clock import NS_PER_S, Clock, MonotonicClock
@@ -26,12 +21,12 @@ from robot.recording.writer import BackgroundRecorder, Recorder
 from robot.runtime.pacing import Pacer, Spread
 from robot.runtime.pipeline import Pipeline
 from robot.runtime.port import SerialPort
+from robot.runtime.realtime import StopFlag, realtime
 from robot.runtime.robot_config import Robot
 from robot.runtime.vision_process import InlineVision, Vision, VisionProcess, VisionReport
 
 FAREWELLS = 5
 _FAREWELL_S = 0.01
-_PRIORITY = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,31 +105,6 @@ class Commands:
                     self.say(code)
 
         threading.Thread(target=follow, name="referee", daemon=True).start()
-
-
-class StopFlag:
-    """SIGINT and SIGTERM as a flag: the loop ends at its next deadline and says STOP to the robot itself."""
-
-    def __init__(self) -> None:
-        self.reason = ""
-
-    def __call__(self) -> bool:
-        """True once a signal came."""
-        return bool(self.reason)
-
-    @contextlib.contextmanager
-    def installed(self) -> Iterator[StopFlag]:
-        """Catch the signals inside a `with`."""
-
-        def note(signum: int, frame: FrameType | None) -> None:
-            self.reason = signal.Signals(signum).name
-
-        old = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for signum, handler in old.items():
-                signal.signal(signum, handler)
 
 
 def play(
@@ -295,31 +265,3 @@ class _Loop:
         if self._vision_was_alive and not self._vision.alive:
             self._vision_was_alive = False
             self._said("vision has ended")
-
-
-@contextlib.contextmanager
-def realtime() -> Iterator[str]:
-    """Make this thread's ticks regular: short GIL slices, no collector pauses, real-time priority where allowed.
-
-    Yields:
-        What was reached, for the log.
-    """
-    interval_s = sys.getswitchinterval()
-    sys.setswitchinterval(0.0005)  # another thread may hold the GIL for 5 ms by default: half a period
-    gc.collect()
-    gc.freeze()
-    gc.disable()  # messages hold no cycles; the collector would only pause the loop
-    reached = "normal priority (for real time: LimitRTPRIO=80 in the systemd unit)"
-    with contextlib.suppress(OSError, AttributeError):
-        # For this thread alone, and not for what it starts.
-        policy = os.SCHED_FIFO | getattr(os, "SCHED_RESET_ON_FORK", 0x40000000)
-        os.sched_setscheduler(0, policy, os.sched_param(_PRIORITY))
-        reached = f"real-time priority {_PRIORITY}"
-    try:
-        yield reached
-    finally:
-        with contextlib.suppress(OSError, AttributeError):
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        gc.enable()
-        gc.unfreeze()
-        sys.setswitchinterval(interval_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -71,12 +72,15 @@ def eventually(condition: Callable[[], bool], seconds: float) -> bool:
     return condition()
 
 
-def start_play(video: Path, mark: str, *flags: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "robot", "play", "--camera", f"file:{video}", "--port", "pty", "--start", *flags]
+def start_play(
+    video: Path, mark: str, *flags: str, stdin: int = subprocess.DEVNULL, start: bool = True
+) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "robot", "play", "--camera", f"file:{video}", "--port", "pty", *flags]
+    command += ["--start"] if start else []
     return subprocess.Popen(
         command,
         env={**os.environ, MARK: mark, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -118,6 +122,28 @@ def test_a_signal_ends_a_real_run_cleanly(video: Path, tmp_path: Path, signum: s
     recording = next(tmp_path.glob("*/run.mcap"))
     assert replay(recording).equal
     assert list(Recording(recording).frames())
+
+
+def test_a_terminal_starts_and_halts_it_and_may_hang_up(video: Path) -> None:
+    mark = uuid.uuid4().hex
+    keyboard, terminal = pty.openpty()
+    process = start_play(video, mark, "--no-record", "--vision", "inline", stdin=terminal, start=False)
+    os.close(terminal)
+    try:
+        wait_for_line(process, "mode ready")
+        os.write(keyboard, b"start\n")
+        wait_for_line(process, "mode active")
+        os.write(keyboard, b"halt\n")
+        wait_for_line(process, "mode ready")
+        process.send_signal(signal.SIGHUP)
+        out, err = process.communicate(timeout=10.0)
+    finally:
+        process.kill()
+        os.close(keyboard)
+    assert process.returncode == 0, err
+    assert "ended by SIGHUP" in out
+    assert "Fatal" not in err
+    assert eventually(lambda: not processes_of(mark), 3.0)
 
 
 def test_nothing_survives_a_killed_control_process(video: Path) -> None:
