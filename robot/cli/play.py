@@ -69,7 +69,7 @@ def run(args: Args) -> int:
 def _typed() -> Iterator[str]:
     """Lines of the terminal; none where standard input is closed (as under systemd).
 
-    Read from the descriptor: a thread that waits in `sys.stdin` holds its lock, and Python aborts at exit over it.
+    Read from the descriptor, so that no thread holds the lock of `sys.stdin` when Python ends.
     """
     try:
         descriptor = sys.stdin.fileno()
