@@ -11,18 +11,18 @@ demo:  ## play a full trial through pixels, detector, estimator, skills, serial 
 	@$(PY) -m robot demo
 
 test:  ## run all tests
-	@tools/setup.sh sim,train,dev
+	@tools/setup.sh sim,hil,train,dev
 	@$(PY) -m pytest
 
 lint:  ## ruff, mypy, import-linter
-	@tools/setup.sh sim,train,dev
+	@tools/setup.sh sim,hil,train,dev
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports
 
 bench:  ## measure speed; writes runs/bench.json
-	@tools/setup.sh sim,train,dev
+	@tools/setup.sh sim,hil,train,dev
 	@$(PY) -m robot bench --json runs/bench.json
 
 clean:  ## remove what the other targets made

@@ -29,6 +29,7 @@ EXTRAS = {
         'mujoco>=3.2,<4; python_version < "3.11"',
         "joblib>=1.3",
     ],
+    "hil": ["unicorn>=2.1"],
     "gpu": ["pycuda>=2024.1"],
     "train": [
         "torch==2.13.0",
@@ -64,7 +65,12 @@ setup(
     package_data={
         "robot": ["config/**/*.toml"],
         "perception": ["detection/models/*", "detection/kernels/*"],
-        "firmware_bridge": ["firmware/**/*", "protocol/*.toml"],
+        "firmware_bridge": [
+            "firmware/core/**/*.[ch]",
+            "firmware/ports/**/*.[ch]",
+            "firmware/ports/**/*.ld",
+            "protocol/*.toml",
+        ],
         "sim": ["world/assets/*"],
     },
     install_requires=INSTALL,

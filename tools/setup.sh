@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv with the extras named, and installs the few system packages that pip cannot bring.
 #   tools/setup.sh sim            what `make demo` needs
-#   tools/setup.sh sim,train,dev  what `make test` needs
+#   tools/setup.sh sim,hil,train,dev  what `make test` needs
 # Quick the second time: a stamp in .venv remembers the extras and the hash of setup.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,6 +29,9 @@ need() {
   exit 1
 }
 
+# want NAME CHECK PACKAGE...: the same for what some tests use; they skip with a reason where it stays missing.
+want() { (need "$@") || say "going on without $1: its tests will be skipped"; }
+
 python=${PYTHON:-python3}
 need "Python 3.10 or newer" "$python -c 'import sys; assert sys.version_info >= (3, 10)'" python3
 need "Python's venv" "$python -c 'import venv, ensurepip'" python3-venv
@@ -37,11 +40,18 @@ need "a C compiler" "printf '#include <stdint.h>\nint main(void){return 0;}' | g
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 say "installing Python packages into .venv (extras: $extras)"
 .venv/bin/python -m pip install --quiet --upgrade pip
-.venv/bin/python -m pip install --quiet --editable ".[$extras]"
+PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --editable ".[$extras]"
 
 need "OpenCV's libraries" ".venv/bin/python -c 'import cv2'" libgl1 libglib2.0-0
 case ",$extras," in
   *,sim,*) need "a headless renderer (EGL)" \
     "MUJOCO_GL=egl .venv/bin/python -c 'import mujoco; mujoco.GLContext(64, 64).make_current()'" libegl1 libgl1-mesa-dri ;;
+esac
+case ",$extras," in
+  *,hil,*)
+    want "the Arm compiler" "arm-none-eabi-gcc --version && ls /usr/lib/arm-none-eabi/newlib" \
+      gcc-arm-none-eabi libnewlib-arm-none-eabi
+    want "QEMU for Arm" "qemu-system-arm --version" qemu-system-arm
+    want "cppcheck" "cppcheck --version" cppcheck ;;
 esac
 touch "$stamp"
