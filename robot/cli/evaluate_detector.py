@@ -27,7 +27,7 @@ class Args:
     """Pictures with labels: images/ and labels/ in YOLO form."""
     split: str = "ssl_images"
     """Committed split whose held-back pictures count; an empty name takes every picture of the folder."""
-    operating_score: float = 0.4
+    operating_score: float = 0.3
     """Score above which boxes count in the table of precision, recall and false positives."""
     gallery: Path | None = None
     """Folder for an HTML page of the worst pictures."""
