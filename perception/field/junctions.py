@@ -27,17 +27,23 @@ _SQUARE_RAD = math.radians(17.0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CircleConfig:
-    """The circle to look for: `radius_m` (0: none). At least `min_points` points, `min_share` of its visible part and
-    `min_turn_rad` of its angle must be seen. `tolerance_px` is how far off the circle points may be.
+    """The circle to look for.
+
+    `radius_m` is its radius (0: none). At least `min_points` points, `min_share` of its visible part and
+    `min_turn_rad` of its angle must be seen. `tolerance_px` is how far off the circle points may be, `max_straight`
+    which share of them may lie on one straight line, `nod_rad` one sigma of the body's pitch and roll beyond the given
+    tilt, fitted along with the centre. `max_proposals` and `max_points` bound the work.
     """
 
     radius_m: float = 0.5
     tolerance_px: float = 1.6
     min_points: int = 14
     min_share: float = 0.55
-    min_turn_rad: float = 1.6
-    max_proposals: int = 160
-    max_points: int = 160
+    min_turn_rad: float = 2.2
+    max_straight: float = 0.6
+    nod_rad: float = 0.006
+    max_proposals: int = 60
+    max_points: int = 90
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,11 +59,15 @@ class SeenJunction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeenCircle:
-    """The centre circle: its centre in pixels and on the floor (robot frame), the points on it, the share seen."""
+    """The centre circle: its centre in pixels and on the floor (robot frame), the points on it, the share seen.
+
+    `tilt_rad` is the body's (pitch, roll) under which it is round; the centre on the floor is meant with that tilt.
+    """
 
     centre_px: Vec2
     centre_in_robot_m: Vec2
     covariance_m2: Cov2
+    tilt_rad: Vec2
     points: int
     share: float
 
@@ -191,45 +201,62 @@ def find_circle(
     good = good[:: -(-len(good) // config.max_points)]
     points, pixels = ground_m[good], pixels_px[good]
     # A pixel's reach on the floor, and the least that matters: 15 mm.
-    spread = camera.ground_covariance(pixels, tilt_rad, sigma_px=config.tolerance_px)
-    spread = spread + 0.015**2 * np.eye(2)
+    spread = camera.ground_covariance(pixels, tilt_rad, sigma_px=config.tolerance_px) + 0.015**2 * np.eye(2)
     centres = _proposals(points, radius, config.max_proposals)
     if not len(centres):
         return None, none
-    best = centres[int(np.argmax(_on_circle(points, spread, centres, radius)[0].sum(axis=1)))]
-    covariance = np.eye(2)
-    for _ in range(4):
-        near, off, outward, sigma = _on_circle(points, spread, best[None, :], radius)
-        chosen = near[0]
-        if chosen.sum() < config.min_points:
+    # The body nods: a small error of pitch stretches the floor ahead. First look with room for it, then fit it too.
+    best = centres[int(np.argmax(_on_circle(points, 4.0 * spread, centres, radius)[0].sum(axis=1)))]
+    nod = _nod_jacobian(camera, pixels, points, tilt_rad)
+    state, covariance = np.array([*best, 0.0, 0.0]), np.eye(4)
+    for room in (4.0, 2.0, 1.0, 1.0):
+        moved = points + nod @ state[2:]
+        near, off, outward, sigma = (x[0] for x in _on_circle(moved, room * spread, state[None, :2], radius))
+        if near.sum() < config.min_points:
             return None, none
-        n = outward[0][chosen] / sigma[0][chosen, None]
-        covariance = np.linalg.inv(n.T @ n + 1e-9 * np.eye(2))
-        best = best + covariance @ (n.T @ (off[0][chosen] / sigma[0][chosen]))
+        rows = np.column_stack((outward[near], -np.einsum("ni,nij->nj", outward[near], nod[near]))) / sigma[near, None]
+        prior = np.diag([1e-6, 1e-6, config.nod_rad**-2, config.nod_rad**-2])
+        covariance = np.linalg.inv(rows.T @ rows + prior)
+        pull = rows.T @ (off[near] / sigma[near]) - prior @ (0.0, 0.0, state[2], state[3])
+        state = state + covariance @ pull
+    best, nodded = state[:2], state[2:]
+    tilted = (tilt_rad[0] + float(nodded[0]), tilt_rad[1] + float(nodded[1]))
+    points = points + nod @ nodded
     near, _, outward, _ = _on_circle(points, spread, best[None, :], radius)
     if near.sum() < config.min_points:
         return None, none
-    share, turn = _seen_share(config, camera, best, outward[0][near[0]], mask, tilt_rad)
+    share, turn = _seen_share(config, camera, best, outward[0][near[0]], mask, tilted)
     if share < config.min_share or turn < config.min_turn_rad:
         return None, none
-    pixel = camera.project([[best[0], best[1], 0.0]], tilt_rad)[0]
+    pixel = camera.project([[best[0], best[1], 0.0]], tilted)[0]
     # The fit's noise, and what all points share: pitch, roll, height.
     common = camera.ground_covariance(pixel[None], tilt_rad, sigma_px=0.3)[0] if np.isfinite(pixel).all() else 0.0
-    total = covariance + common
+    total = covariance[:2, :2] + common
     all_near = none.copy()
     finite = np.flatnonzero(np.isfinite(ground_m).all(axis=1))
+    everywhere = ground_m[finite] + _nod_jacobian(camera, pixels_px[finite], ground_m[finite], tilt_rad) @ nodded
     wide = camera.ground_covariance(pixels_px[finite], tilt_rad, sigma_px=config.tolerance_px) + 0.015**2 * np.eye(2)
-    all_near[finite] = _on_circle(ground_m[finite], wide, best[None, :], radius)[0][0]
+    all_near[finite] = _on_circle(everywhere, wide, best[None, :], radius)[0][0]
     return (
         SeenCircle(
             centre_px=(float(pixel[0]), float(pixel[1])),
             centre_in_robot_m=(float(best[0]), float(best[1])),
             covariance_m2=((float(total[0, 0]), float(total[0, 1])), (float(total[1, 0]), float(total[1, 1]))),
+            tilt_rad=tilted,
             points=int(all_near.sum()),
             share=share,
         ),
         all_near,
     )
+
+
+def _nod_jacobian(camera: CameraModel, pixels: FloatArray, ground: FloatArray, tilt_rad: Vec2) -> FloatArray:
+    """Return how points on the floor move with pitch and roll (N, 2, 2): metres per radian."""
+    step = 1e-3
+    pitched = camera.ground_points(pixels, (tilt_rad[0] + step, tilt_rad[1]))
+    rolled = camera.ground_points(pixels, (tilt_rad[0], tilt_rad[1] + step))
+    jacobian: FloatArray = np.nan_to_num(np.stack((pitched - ground, rolled - ground), axis=-1)) / step
+    return jacobian
 
 
 def _proposals(points: FloatArray, radius: float, most: int) -> FloatArray:

@@ -35,7 +35,8 @@ class LineConfig:
 
     `tolerance_px` is how far off a line its points may be; a segment has at least `min_points` points, `min_length_px`,
     no gap above `max_gap_px`, points on at least `min_fill` of the scan lines that cross it, and `min_strength` as the
-    sum of its points' strengths in sigmas, and is at most `max_width_m` wide on the floor. `max_points` bounds the work, and `shown_points` the message.
+    sum of its points' strengths in sigmas, and is at most `max_width_m` wide on the floor. `max_points` bounds the
+    work, and `shown_points` the message.
     """
 
     ridges: RidgeConfig = field(default_factory=RidgeConfig)
@@ -43,12 +44,12 @@ class LineConfig:
     tolerance_px: float = 1.3
     min_points: int = 6
     min_length_px: float = 30.0
-    max_gap_px: float = 45.0
+    max_gap_px: float = 60.0
     min_fill: float = 0.4
     min_strength: float = 35.0
-    max_width_m: float = 0.065
+    max_width_m: float = 0.045
     max_segments: int = 12
-    max_points: int = 420
+    max_points: int = 380
     shown_points: int = 60
 
     def __post_init__(self) -> None:
@@ -137,12 +138,13 @@ class LineFinder:
         ground = self.camera.ground_points(pixels, tilt_rad)
         flat = self._undistorted(pixels)
         runs = self._segments(flat, strength, level, step)
-        runs = [run for run in runs if self._is_narrow(run, pixels, ridges.width_px[keep], level, tilt_rad)]
-        runs, circle, on_circle = self._with_circle(runs, pixels, ground, mask, tilt_rad)
-        segments = tuple(self._segment(run, strength, tilt_rad) for run in runs)
-        used = np.concatenate([run.chosen for run in runs] + [on_circle]) if runs or len(on_circle) else on_circle
+        sides = self._sides(pixels, ridges.width_px[keep], level, tilt_rad)
+        runs = [run for run in runs if self._is_narrow(run, ground, sides)]
+        runs, circle, on_circle = self._with_circle(runs, flat, pixels, ground, mask, tilt_rad)
+        segments = self._finished(runs, strength, tilt_rad)
+        used = np.unique(np.concatenate([run.chosen for run in runs] + [on_circle]))
         return FieldFeatures(
-            points=self._points(pixels, np.unique(used), tilt_rad),
+            points=self._points(pixels, ground, used, tilt_rad),
             segments=segments,
             junctions=find_junctions(segments, self.camera, mask, boxes_px, tilt_rad),
             circle=circle,
@@ -241,39 +243,52 @@ class LineFinder:
         crossings = (spots[-1] - spots[0]) * max(abs(along[0]), abs(along[1])) / float(np.median(step[family]))
         return len(family) >= self.config.min_fill * (crossings + 1.0)
 
-    def _is_narrow(
-        self, run: _Run, pixels: FloatArray, width_px: FloatArray, level: NDArray[np.bool_], tilt_rad: Vec2
-    ) -> bool:
-        """Tell whether a run is no wider on the floor than painted lines are; three pixels are the lens's."""
-        chosen = run.chosen
-        reach = 0.5 * np.maximum(width_px[chosen] - 3.0, 0.0)
-        aside = np.where(level[chosen], reach, 0.0), np.where(level[chosen], 0.0, reach)
-        step = np.stack(aside, axis=1)
-        sides = self.camera.ground_points(np.concatenate((pixels[chosen] - step, pixels[chosen] + step)), tilt_rad)
-        one, other = sides[: len(chosen)], sides[len(chosen) :]
-        middle = 0.5 * (one + other)
-        along = middle[-1] - middle[0]
+    def _sides(self, pixels: FloatArray, width_px: FloatArray, level: NDArray[np.bool_], tilt_rad: Vec2) -> FloatArray:
+        """Return the way on the floor from one side of the band to the other at each point (N, 2).
+
+        Three pixels of the width are the lens's and the shutter's.
+        """
+        reach = 0.5 * np.maximum(width_px - 3.0, 0.0)
+        step = np.stack((np.where(level, reach, 0.0), np.where(level, 0.0, reach)), axis=1)
+        sides = self.camera.ground_points(np.concatenate((pixels - step, pixels + step)), tilt_rad)
+        way: FloatArray = sides[len(pixels) :] - sides[: len(pixels)]
+        return way
+
+    def _is_narrow(self, run: _Run, ground: FloatArray, sides: FloatArray) -> bool:
+        """Tell whether a run is no wider on the floor than painted lines are."""
+        along = ground[run.chosen[-1]] - ground[run.chosen[0]]
         along /= max(float(np.hypot(*along)), 1e-9)
-        width = np.abs((other - one) @ np.array([-along[1], along[0]]))
-        return bool(np.isfinite(width).all()) and float(np.median(width)) <= self.config.max_width_m
+        width = np.sort(np.abs(sides[run.chosen] @ np.array([-along[1], along[0]])))  # NaN comes last
+        middle = float(width[len(width) // 2])
+        return middle <= self.config.max_width_m
 
     def _beside(self, points: FloatArray, runs: list[_Run], left: NDArray[np.float32]) -> NDArray[np.intp]:
-        """Return the points close beside runs: the same line seen twice, or its ragged rim."""
+        """Return the points left close beside runs: the same line seen twice, or its ragged rim."""
         free = np.flatnonzero(left > 0.0)
-        close = np.zeros(len(free), bool)
+        return free[self._near(points[free], runs, 2.5 * self.config.tolerance_px)]
+
+    def _near(self, points: FloatArray, runs: list[_Run], limit_px: float) -> NDArray[np.bool_]:
+        """Tell which points (N, 2) lie within a distance of any run."""
+        close = np.zeros(len(points), bool)
         for run in runs:
-            length = float(np.linalg.norm(run.end - run.start))
+            length = float(np.hypot(*(run.end - run.start)))
             along = (run.end - run.start) / length
-            away = points[free] - run.start
+            away = points - run.start
             place = away @ along
             off = np.abs(away @ np.array([-along[1], along[0]]))
-            close |= (off < 2.5 * self.config.tolerance_px) & (place > -2.0) & (place < length + 2.0)
-        return free[close]
+            close |= (off < limit_px) & (place > -2.0) & (place < length + 2.0)
+        return close
 
     # --- outputs ----------------------------------------------------------------------------------------------
 
     def _with_circle(
-        self, runs: list[_Run], pixels: FloatArray, ground: FloatArray, mask: NDArray[np.bool_], tilt_rad: Vec2
+        self,
+        runs: list[_Run],
+        flat: FloatArray,
+        pixels: FloatArray,
+        ground: FloatArray,
+        mask: NDArray[np.bool_],
+        tilt_rad: Vec2,
     ) -> tuple[list[_Run], SeenCircle | None, NDArray[np.intp]]:
         """Look for the circle among points of no segment and of short ones; drop the segments that were its arcs."""
         firm = np.zeros(len(pixels), bool)
@@ -284,60 +299,81 @@ class LineFinder:
                 firm[run.chosen] = True
             else:
                 short.append(run)
+        long = [run for run in runs if run not in short]
+        firm |= self._near(flat, long, 3.0 * self.config.tolerance_px)
         pool = np.flatnonzero(~firm)
         circle, inside = find_circle(self.config.circle, self.camera, pixels[pool], ground[pool], mask, tilt_rad)
         nobody = np.zeros(0, np.intp)
         if circle is None:
             return runs, None, nobody
         mine = pool[inside]
+        # Any one line can be taken for a piece of a circle; a circle cannot be taken for one line.
+        straight = max((self._near(flat[mine], [run], self.config.tolerance_px).mean() for run in short), default=0.0)
+        if straight > self.config.circle.max_straight:
+            return runs, None, nobody
         kept = [run for run in runs if run not in short or np.isin(run.chosen, mine).mean() < 0.6]
         return kept, circle, mine
 
-    def _segment(self, run: _Run, strength: FloatArray, tilt_rad: Vec2) -> LineSegment:
+    def _finished(self, runs: list[_Run], strength: FloatArray, tilt_rad: Vec2) -> tuple[LineSegment, ...]:
+        if not runs:
+            return ()
         k = self.camera.intrinsics
-        ends = np.array([run.start, run.end])
+        ends = np.array([end for run in runs for end in (run.start, run.end)])
         x, y = distort(ends[:, 0] / k.fx, ends[:, 1] / k.fy, k.distortion)
         pixels = np.stack((x * k.fx + k.cx, y * k.fy + k.cy), axis=1)
         floor = self.camera.ground_points(pixels, tilt_rad)
-        covariance = self.camera.ground_covariance(pixels, tilt_rad)
-        return LineSegment(
-            ends_px=(_pair(pixels[0]), _pair(pixels[1])),
-            ends_in_robot_m=(_pair(floor[0]), _pair(floor[1])),
-            covariances_m2=(_cov(covariance[0]), _cov(covariance[1])),
-            points=len(run.chosen),
-            strength=float(strength[run.chosen].sum()),
+        spread = self.camera.ground_covariance(pixels, tilt_rad)
+        return tuple(
+            LineSegment(
+                ends_px=(_pair(pixels[i]), _pair(pixels[i + 1])),
+                ends_in_robot_m=(_pair(floor[i]), _pair(floor[i + 1])),
+                covariances_m2=(_cov(spread[i]), _cov(spread[i + 1])),
+                points=len(run.chosen),
+                strength=float(strength[run.chosen].sum()),
+            )
+            for i, run in zip(range(0, len(ends), 2), runs, strict=True)
         )
 
-    def _points(self, pixels: FloatArray, used: NDArray[np.intp], tilt_rad: Vec2) -> tuple[LinePoint, ...]:
+    def _points(
+        self, pixels: FloatArray, ground: FloatArray, used: NDArray[np.intp], tilt_rad: Vec2
+    ) -> tuple[LinePoint, ...]:
         """Return at most `shown_points` of the points that lie on something found, spread evenly over them."""
         limit = self.config.shown_points
         if not len(used) or not limit:
             return ()
         order = used[np.lexsort((pixels[used, 1], pixels[used, 0]))]
-        order = order[np.unique(np.linspace(0, len(order) - 1, min(limit, len(order))).round().astype(int))]
-        floor = self.camera.ground_points(pixels[order], tilt_rad)
-        covariance = self.camera.ground_covariance(pixels[order], tilt_rad)
+        order = order[np.linspace(0, len(order) - 1, min(limit, len(order))).round().astype(int)]
+        spread = self.camera.ground_covariance(pixels[order], tilt_rad)
         return tuple(
-            LinePoint(pixel_px=_pair(p), position_in_robot_m=_pair(f), covariance_m2=_cov(s))
-            for p, f, s in zip(pixels[order], floor, covariance, strict=True)
+            LinePoint(
+                pixel_px=(p[0], p[1]), position_in_robot_m=(f[0], f[1]), covariance_m2=((s[0], s[1]), (s[2], s[3]))
+            )
+            for p, f, s in zip(
+                pixels[order].tolist(), ground[order].tolist(), spread.reshape(-1, 4).tolist(), strict=True
+            )
         )
 
 
 def _pairs(
-    points: FloatArray, level: NDArray[np.bool_], step: FloatArray, most: int = 400
+    points: FloatArray, level: NDArray[np.bool_], step: FloatArray, most: int = 280
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return pairs of points of one family, 4 to 12 scan lines apart, at most 50 degrees off across them."""
-    if len(points) < 2:
+    pairs = []
+    for family in (np.flatnonzero(level), np.flatnonzero(~level)):
+        if len(family) < 2:
+            continue
+        lying = bool(level[family[0]])
+        across, aside = points[family].T.astype(np.float32)[:: -1 if lying else 1]
+        reach = step[family].astype(np.float32)[:, None]
+        ahead = across[None, :] - across[:, None]
+        good = (ahead >= 4.0 * reach) & (ahead <= 12.0 * reach)
+        first, second = np.nonzero(good)
+        fit = np.abs(aside[second] - aside[first]) <= 1.2 * ahead[first, second]
+        pairs.append((family[first[fit]], family[second[fit]]))
+    if not pairs:
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
-    p = points.astype(np.float32)
-    du, dv = p[None, :, 0] - p[:, None, 0], p[None, :, 1] - p[:, None, 1]
-    across = np.where(level[:, None], dv, du)
-    aside = np.abs(np.where(level[:, None], du, dv))
-    reach = step.astype(np.float32)[:, None]
-    good = (across >= 4 * reach) & (across <= 12 * reach) & (aside <= 1.2 * across)
-    good &= level[:, None] == level[None, :]
-    first, second = np.nonzero(good)
-    stride = -(-len(first) // most) if len(first) else 1
+    first, second = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    stride = max(1, -(-len(first) // most))
     return first[::stride], second[::stride]
 
 

@@ -35,15 +35,16 @@ class RidgeConfig:
     """What counts as a point of a line.
 
     `gate` is the least contrast in sigmas of the carpet, `min_contrast` in shares of its brightness. Points farther
-    than `max_range_m` are not looked for. `columns_px` and `rows_px` are the thicknesses of scan lines (full picture).
+    than `max_range_m` are not looked for. `columns_px`, `rows_px` and (beyond 1.5 m, besides) `far_columns_px` are the
+    thicknesses of scan lines in the full picture.
     """
 
-    gate: float = 3.3
+    gate: float = 2.8
     min_contrast: float = 0.015
     max_range_m: float = 5.0
     columns_px: int = 5
     rows_px: int = 4
-    far_columns_px: int = 16
+    far_columns_px: int = 20
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.gate <= 100.0 or self.columns_px < 1 or self.rows_px < 1 or self.max_range_m <= 0.0:
@@ -83,13 +84,14 @@ class RidgeScanner:
         self.config = config
         k = camera.intrinsics
         self.size_px = (k.width_px, k.height_px)
+        self._cells: dict[tuple[_Band, tuple[int, ...]], NDArray[np.intp]] = {}
         rows = np.arange(k.height_px, dtype=float)
         middle = np.column_stack((np.full(len(rows), k.cx), rows))
         ground = camera.ground_points(middle)
         reach = np.hypot(ground[:, 0], ground[:, 1])
         seen = np.isfinite(reach) & (reach < config.max_range_m)
-        away = np.column_stack((ground + (_LINE_M, 0.0), np.zeros(len(rows))))
-        aside = np.column_stack((ground + (0.0, _LINE_M), np.zeros(len(rows))))
+        away = np.column_stack((ground + np.array((_LINE_M, 0.0)), np.zeros(len(rows))))
+        aside = np.column_stack((ground + np.array((0.0, _LINE_M)), np.zeros(len(rows))))
         with np.errstate(invalid="ignore"):
             across = np.linalg.norm(camera.project(away) - middle, axis=1)
             along = np.linalg.norm(camera.project(aside) - middle, axis=1)
@@ -99,7 +101,7 @@ class RidgeScanner:
         self._bands = [
             *self._divide(far, across, (1.5, 3.0), False, ((3,), (3,), (3,)), longer=config.far_columns_px),
             *self._divide(seen, across, (1.5, 3.0), False, ((3, 7), (3, 7), (3, 7))),
-            *self._divide(seen, along, (3.0, 6.0), True, ((3, 7), (3, 7), (3, 7, 13))),
+            *self._divide(seen, along, (3.0, 6.0), True, ((3, 7), (3, 7, 13), (3, 7, 13))),
         ]
 
     def _divide(
@@ -149,11 +151,12 @@ class RidgeScanner:
         # Scan along axis 0. An INTER_AREA reduction to whole factors is the mean of blocks.
         lines = np.asarray(cv2.resize(cut, size, interpolation=cv2.INTER_AREA), np.uint8)
         lines = np.ascontiguousarray((lines.T if band.level else lines), dtype=np.float32)
-        best, which = self._contrast(lines, mask, band, top, (height, columns))
+        inside = self._mask_cells(mask, lines.shape, band, top, (height, columns))
+        best, which = self._contrast(lines, inside, band)
         if best is None:
             return None
         peak = (best >= self.config.gate) & (best >= np.asarray(cv2.dilate(best, np.ones((5, 1), np.uint8))))
-        peak &= _mask_cells(mask, lines.shape, band, top, (height, columns))
+        peak &= inside
         along, line = np.nonzero(peak)
         if not band.level:
             inside = (top + along * band.pitch >= band.top) & (top + along * band.pitch < band.bottom)
@@ -165,19 +168,37 @@ class RidgeScanner:
         along_px = (centre + 0.5) * band.pitch - 0.5
         line_px = (line + 0.5) * band.thick - 0.5
         pixels = np.stack((along_px, line_px + top) if band.level else (line_px, along_px + top), axis=1)
-        return pixels, strength, np.full(len(along), band.level), np.full(len(along), float(band.thick)), width * band.pitch
+        return (
+            pixels,
+            strength,
+            np.full(len(along), band.level),
+            np.full(len(along), float(band.thick)),
+            width * band.pitch,
+        )
 
-    def _contrast(
-        self, lines: Plane, mask: NDArray[np.bool_], band: _Band, top: int, size: tuple[int, int]
-    ) -> tuple[Plane | None, NDArray[np.uint8]]:
+    def _mask_cells(
+        self, mask: NDArray[np.bool_], shape: tuple[int, ...], band: _Band, top: int, size: tuple[int, int]
+    ) -> NDArray[np.bool_]:
+        """Return the carpet mask at each cell of a band's scan lines (nearest neighbour)."""
+        key = (band, mask.shape)
+        if key not in self._cells:
+            along = (np.arange(shape[0]) + 0.5) * band.pitch
+            across = (np.arange(shape[1]) + 0.5) * band.thick
+            v, u = (across[None, :] + top, along[:, None]) if band.level else (along[:, None] + top, across[None, :])
+            rows = np.minimum((v * mask.shape[0] / size[0]).astype(np.intp), mask.shape[0] - 1)
+            columns = np.minimum((u * mask.shape[1] / size[1]).astype(np.intp), mask.shape[1] - 1)
+            self._cells[key] = rows * mask.shape[1] + columns
+        return mask.ravel()[self._cells[key]]
+
+    def _contrast(self, lines: Plane, carpet: NDArray[np.bool_], band: _Band) -> tuple[Plane | None, NDArray[np.uint8]]:
         """Return the contrast to the brighter side in sigmas, the best over box widths, and which width that is."""
         sample = (slice(None, None, 5), slice(None, None, 4))
-        inside = _mask_cells(mask, lines.shape, band, top, size)[sample]
+        inside = carpet[sample]
         which = np.zeros(lines.shape, np.uint8)
         best: Plane | None = None
         if inside.sum() < 30:
             return None, which
-        level = float(np.median(lines[sample][inside]))
+        level = _median(lines[sample][inside])
         for index, box in enumerate(band.boxes):
             offset = _offset(box)
             if lines.shape[0] < 2 * offset + box:
@@ -186,7 +207,7 @@ class RidgeScanner:
             padded = np.asarray(cv2.copyMakeBorder(mean, offset, offset, 0, 0, cv2.BORDER_REPLICATE))
             before, after = padded[: -2 * offset], padded[2 * offset :]
             even = mean[sample] - 0.5 * (before[sample] + after[sample])
-            sigma = max(1.4826 * float(np.median(np.abs(even[inside]))), _LEAST_SIGMA)
+            sigma = max(1.4826 * _median(np.abs(even[inside])), _LEAST_SIGMA)
             sigma = max(sigma, self.config.min_contrast * level / self.config.gate)
             contrast = (mean - np.maximum(before, after)) * np.float32(1.0 / sigma)
             if best is None:
@@ -197,23 +218,15 @@ class RidgeScanner:
         return best, which
 
 
+def _median(values: Plane) -> float:
+    """Return the upper median: np.median without its care for NaN and axes, three times as fast on a thousand."""
+    middle = len(values) // 2
+    return float(np.partition(values, middle)[middle])
+
+
 def _offset(box: int) -> int:
     """Return how far beside a box the carpet is measured: lines up to about 2 box widths fit between."""
     return box + 1 if box == 3 else (3 * box + 1) // 2
-
-
-def _mask_cells(
-    mask: NDArray[np.bool_], shape: tuple[int, ...], band: _Band, top: int, size: tuple[int, int]
-) -> NDArray[np.bool_]:
-    """Return the carpet mask at each cell of a band's scan lines (nearest neighbour)."""
-    height, width = size
-    along = (np.arange(shape[0]) + 0.5) * band.pitch
-    across = (np.arange(shape[1]) + 0.5) * band.thick
-    v, u = (across + top, along) if band.level else (along + top, across)
-    rows = np.minimum((v * mask.shape[0] / height).astype(int), mask.shape[0] - 1)
-    columns = np.minimum((u * mask.shape[1] / width).astype(int), mask.shape[1] - 1)
-    cells = mask[rows][:, columns]
-    return cells.T if band.level else cells
 
 
 def _centroid(lines: Plane, along: Any, line: Any, box: Any) -> tuple[FloatArray, FloatArray]:

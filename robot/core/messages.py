@@ -117,6 +117,8 @@ class DetectionBatch(Message):
     `carpet_edge_px` is the field boundary's polyline: (column, row) of the highest carpet pixel in each scanned
     column, row 0 at the top; empty when not computed. `free_range_m` pairs with it: the ground distance from the
     robot's centre along each column's bearing, as (bearing_rad, range_m), robot frame, counter-clockwise positive.
+    `line_points_px` are centres of field lines (column, row), at most some sixty, spread over all lines seen;
+    `line_segments_px` straight pieces of lines (column, row, column, row). Both empty when not computed.
     """
 
     frame_seq: int
@@ -124,6 +126,8 @@ class DetectionBatch(Message):
     detections: tuple[Detection, ...] = ()
     carpet_edge_px: tuple[Vec2, ...] = ()
     free_range_m: tuple[Vec2, ...] = ()
+    line_points_px: tuple[Vec2, ...] = ()
+    line_segments_px: tuple[tuple[float, float, float, float], ...] = ()
     model_name: str = ""
     inference_ns: int = 0
 

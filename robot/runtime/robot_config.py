@@ -15,6 +15,7 @@ from perception.capture.source import CaptureConfig
 from perception.detection.config import DetectionConfig
 from perception.estimation.config import EstimationConfig
 from perception.field.boundary import CarpetConfig
+from perception.field.lines import LineConfig
 from robot.core.body import RobotBody
 from robot.core.config import find_config, load
 from robot.core.errors import ConfigError
@@ -29,12 +30,14 @@ class VisionConfig:
 
     Attributes:
         scan_carpet: find the carpet's edge in every frame (boundary mask, free range).
+        find_lines: find field lines, too (needs `scan_carpet`).
         carpet_margin_px: a ball or robot whose foot is further above the carpet's edge is not on the field.
         simulated_latency_ms: in simulation, detections arrive this long after their frame, whatever this machine
             needs for them: trials must not depend on the speed of the machine.
     """
 
     scan_carpet: bool = True
+    find_lines: bool = True
     carpet_margin_px: float = 6.0
     simulated_latency_ms: float = 12.0
 
@@ -59,6 +62,7 @@ class RobotConfig:
     capture: CaptureConfig = dataclasses.field(default_factory=CaptureConfig)
     detection: DetectionConfig = dataclasses.field(default_factory=DetectionConfig)
     carpet: CarpetConfig = dataclasses.field(default_factory=CarpetConfig)
+    lines: LineConfig = dataclasses.field(default_factory=LineConfig)
     vision: VisionConfig = dataclasses.field(default_factory=VisionConfig)
     estimation: EstimationConfig = dataclasses.field(default_factory=EstimationConfig)
     control: ControlConfig = dataclasses.field(default_factory=ControlConfig)

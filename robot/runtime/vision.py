@@ -1,4 +1,7 @@
-"""Frame in, `DetectionBatch` out: detector and carpet scan. The same stage on board, in simulation and from files."""
+"""Frame in, `DetectionBatch` out: detector, carpet scan, field lines.
+
+The same stage on board, in simulation and from files.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,24 @@ from numpy.typing import NDArray
 
 from perception.detection.detector import Detector
 from perception.field.boundary import CarpetScanner, free_range
+from perception.field.lines import LineFinder
 from robot.core.clock import Clock
-from robot.core.messages import CameraFrame, DetectionBatch, Vec2
+from robot.core.messages import BoxPx, CameraFrame, DetectionBatch, Vec2
 from robot.runtime.robot_config import Robot
 
-ScanCarpet = Callable[[NDArray[np.uint8]], tuple[tuple[Vec2, ...], tuple[Vec2, ...]]]
-"""Picture to (carpet edge in pixels, free range as (bearing_rad, range_m))."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FloorView:
+    """What a picture shows of the floor; the fields are those of `DetectionBatch`."""
+
+    carpet_edge_px: tuple[Vec2, ...] = ()
+    free_range_m: tuple[Vec2, ...] = ()
+    line_points_px: tuple[Vec2, ...] = ()
+    line_segments_px: tuple[tuple[float, float, float, float], ...] = ()
+
+
+ScanFloor = Callable[[NDArray[np.uint8], tuple[BoxPx, ...]], FloorView]
+"""Picture and the boxes found in it to what is seen of the floor."""
 
 
 @dataclass
@@ -23,7 +38,7 @@ class VisionStage:
     """Owns the detector; not thread-safe."""
 
     detector: Detector
-    scan_carpet: ScanCarpet | None = None
+    scan_floor: ScanFloor | None = None
     _seq: int = field(default=0, init=False)
 
     def process(
@@ -39,7 +54,8 @@ class VisionStage:
         started_ns = clock.now_ns() if clock is not None else 0
         detections = self.detector.detect(frame.image_bgr)
         detected_ns = clock.now_ns() if clock is not None else 0
-        edge, ranges = self.scan_carpet(frame.image_bgr) if self.scan_carpet is not None else ((), ())
+        boxes = tuple(detection.box_px for detection in detections)
+        floor = self.scan_floor(frame.image_bgr, boxes) if self.scan_floor is not None else FloorView()
         height, width = frame.image_bgr.shape[:2]
         self._seq += 1
         return DetectionBatch(
@@ -50,8 +66,10 @@ class VisionStage:
             frame_seq=frame.seq,
             image_size_px=(width, height),
             detections=detections,
-            carpet_edge_px=edge,
-            free_range_m=ranges,
+            carpet_edge_px=floor.carpet_edge_px,
+            free_range_m=floor.free_range_m,
+            line_points_px=floor.line_points_px,
+            line_segments_px=floor.line_segments_px,
             model_name=self.detector.model_name,
             inference_ns=detected_ns - started_ns,
         )
@@ -62,9 +80,21 @@ def make_vision(robot: Robot, detector: Detector) -> VisionStage:
     if not robot.config.vision.scan_carpet:
         return VisionStage(detector)
     scanner = CarpetScanner(robot.config.carpet, robot.camera)
+    finder = LineFinder(robot.config.lines, robot.camera) if robot.config.vision.find_lines else None
 
-    def scan(image_bgr: NDArray[np.uint8]) -> tuple[tuple[Vec2, ...], tuple[Vec2, ...]]:
-        edge = scanner.scan(image_bgr)
-        return edge, free_range(robot.camera, edge)
+    size = (robot.camera.intrinsics.width_px, robot.camera.intrinsics.height_px)
+
+    def scan(image_bgr: NDArray[np.uint8], boxes_px: tuple[BoxPx, ...]) -> FloorView:
+        edge, mask = scanner.scan_with_mask(image_bgr)
+        ranges = free_range(robot.camera, edge)
+        if finder is None or image_bgr.shape[1::-1] != size:  # lines need the calibrated camera; the edge does not
+            return FloorView(carpet_edge_px=edge, free_range_m=ranges)
+        found = finder.find(image_bgr, mask, edge, boxes_px)
+        return FloorView(
+            carpet_edge_px=edge,
+            free_range_m=ranges,
+            line_points_px=tuple(point.pixel_px for point in found.points),
+            line_segments_px=tuple((*s.ends_px[0], *s.ends_px[1]) for s in found.segments),
+        )
 
     return VisionStage(detector, scan)

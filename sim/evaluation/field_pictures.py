@@ -83,7 +83,9 @@ def field_pictures(
                 done += 1
 
 
-def _mounted(rng: np.random.Generator, camera: CameraModel, pitch_deg: float, roll_deg: float, mm: float) -> CameraModel:
+def _mounted(
+    rng: np.random.Generator, camera: CameraModel, pitch_deg: float, roll_deg: float, mm: float
+) -> CameraModel:
     mounting = camera.mounting
     return replace(
         camera,
@@ -120,7 +122,9 @@ def _picture(
     eye = world_from_optical(camera, pose)
     sensor = sample_sensor_style(rng)
     motion = CameraMotion()
-    if rng.random() < 0.5:  # blurred, but no rolling shutter: that would move the lines, and correcting it is not judged
+    if (
+        rng.random() < 0.5
+    ):  # blurred, but no rolling shutter: that would move the lines, and correcting it is not judged
         motion = CameraMotion(
             twist_in_robot=Twist2(float(rng.normal(0.0, 0.8)), float(rng.normal(0.0, 0.4)), float(rng.normal(0.0, 1.8)))
         )
@@ -145,9 +149,7 @@ def _labelled(
     points, directions, names = model.sample(STEP_M)
     local = _in_robot(pose, points)
     pixels = camera.project(np.column_stack((local, np.zeros(len(local)))))
-    other = camera.project(
-        np.column_stack((_in_robot(pose, points + 0.5 * STEP_M * directions), np.zeros(len(local))))
-    )
+    other = camera.project(np.column_stack((_in_robot(pose, points + 0.5 * STEP_M * directions), np.zeros(len(local)))))
     inside = _in_picture(pixels, width, height) & np.isfinite(other).all(axis=1)
     ranges = np.hypot(local[:, 0], local[:, 1])
     keep = inside & (ranges < MAX_RANGE_M + 1.0)

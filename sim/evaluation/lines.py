@@ -132,7 +132,8 @@ class LineScores:
             "recall by range: " + ", ".join(f"{name} {value:.3f}" for name, value in share.items()),
             f"junctions: {self.junctions_right} of {self.junctions_found} found are right, "
             f"{self.junctions_seen} of {self.junctions_true} seen, {wrong_kind} of the wrong kind",
-            f"circles: {self.circles_right} of {self.circles_found} found are right, {self.circles_true} to be seen{error}",
+            f"circles: {self.circles_right} of {self.circles_found} found are right, "
+            f"{self.circles_true} to be seen{error}",
         ]
 
 
@@ -156,7 +157,7 @@ def _outline(found: FieldFeatures, camera: CameraModel) -> FloatArray:
     angle = np.linspace(0.0, math.tau, 720, endpoint=False)
     x, y = found.circle.centre_in_robot_m
     ring = np.stack((x + _CIRCLE_RADIUS_M * np.cos(angle), y + _CIRCLE_RADIUS_M * np.sin(angle), 0.0 * angle), axis=1)
-    pixels = camera.project(ring)
+    pixels = camera.project(ring, found.circle.tilt_rad)
     return pixels[np.isfinite(pixels).all(axis=1)]
 
 
