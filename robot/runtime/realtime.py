@@ -7,10 +7,11 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
-_PRIORITY = 20
+_PRIORITY, _HELPER_PRIORITY = 20, 10
 
 
 class StopFlag:
@@ -50,17 +51,35 @@ def realtime() -> Iterator[str]:
     gc.collect()
     gc.freeze()
     gc.disable()  # messages hold no cycles; the collector would only pause the loop
+    me = threading.get_native_id()
     reached = "normal priority (for real time: LimitRTPRIO=80 in the systemd unit)"
-    with contextlib.suppress(OSError, AttributeError):
-        # For this thread alone, and not for what it starts.
-        policy = os.SCHED_FIFO | getattr(os, "SCHED_RESET_ON_FORK", 0x40000000)
-        os.sched_setscheduler(0, policy, os.sched_param(_PRIORITY))
+    if _set_priority(me, _PRIORITY):
         reached = f"real-time priority {_PRIORITY}"
+    # Serial reader and recorder too, a little lower: a helper that loses its core while it holds the GIL stops this one.
+    helpers = [tid for tid in _threads() if tid != me and _set_priority(tid, _HELPER_PRIORITY)]
     try:
         yield reached
     finally:
-        with contextlib.suppress(OSError, AttributeError):
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        for tid in (me, *helpers):
+            _set_priority(tid, 0)
         gc.enable()
         gc.unfreeze()
         sys.setswitchinterval(interval_s)
+
+
+def _threads() -> list[int]:
+    """Native ids of all threads of this process; none where the system does not say."""
+    try:
+        return [int(name) for name in os.listdir("/proc/self/task")]
+    except OSError:
+        return []
+
+
+def _set_priority(tid: int, priority: int) -> bool:
+    """Put one thread under SCHED_FIFO (0: back to normal); True when it was allowed. What it starts is not included."""
+    try:
+        policy = (os.SCHED_FIFO if priority else os.SCHED_OTHER) | getattr(os, "SCHED_RESET_ON_FORK", 0x40000000)
+        os.sched_setscheduler(tid, policy, os.sched_param(priority))
+    except (OSError, AttributeError):
+        return False
+    return True
