@@ -55,7 +55,7 @@ def realtime() -> Iterator[str]:
     reached = "normal priority (for real time: LimitRTPRIO=80 in the systemd unit)"
     if _set_priority(me, _PRIORITY):
         reached = f"real-time priority {_PRIORITY}"
-    # Serial reader and recorder too, a little lower: a helper that loses its core while it holds the GIL stops this one.
+    # Serial reader and recorder too, a little lower: a helper that loses its core with the GIL in hand stops this one.
     helpers = [tid for tid in _threads() if tid != me and _set_priority(tid, _HELPER_PRIORITY)]
     try:
         yield reached
