@@ -85,7 +85,8 @@ def test_nvcc_compiles_it_for_an_orin(nvcc: Path, tmp_path: Path, arch: str, mag
     if made.suffix == ".ptx":
         text = content.decode()
         assert f".visible .entry {ENTRY}(" in text
-        assert "fma" not in text, "fused operations would differ from the processor's arithmetic"
+        assert "div.rn.f32" in text, "division is not correctly rounded: the result would differ from the processor's"
+        assert "fma" not in text, "fused operations would differ from the processor's"
 
 
 def test_an_architecture_that_nvcc_refuses_shows_its_message(nvcc: Path, tmp_path: Path) -> None:

@@ -16,13 +16,15 @@ from perception.detection.backends.nvidia.build import build_plan
 from perception.detection.backends.nvidia.cache import EngineCache
 from perception.detection.backends.nvidia.gpu import Gpu
 from perception.detection.backends.nvidia.keys import engine_key
+from perception.detection.backends.nvidia.log import tensorrt_logger
 from perception.detection.backends.tensorrt import TensorRtBackend
 from perception.detection.config import EngineConfig
+from perception.detection.detector import choose_precision
 from perception.detection.kernels.build import kernel_path
 from perception.detection.letterbox import Letterbox
 from perception.detection.model import read_meta
 from robot.core.errors import DetectorError, MissingExtraError
-from tests.fake_nvidia import CARD, ORIN, World, build_host_kernel, install
+from tests.fake_nvidia import CARD, ORIN, Severity, World, build_host_kernel, install
 from tests.fake_tensorrt import fake_tensorrt
 from tests.toy_network import SPEC, write_toy
 
@@ -180,6 +182,7 @@ def test_a_damaged_engine_is_deleted_and_never_reaches_tensorrt(bench: Bench) ->
 @pytest.mark.parametrize(("failure", "kept"), [("refuse", False), ("out of memory", True)])
 def test_an_engine_that_tensorrt_refuses(bench: Bench, failure: str, kept: bool) -> None:
     path = bench.build()
+    tensorrt_logger(bench.module).log(Severity.ERROR, "an old error, about memory")
     bench.world.fail.add(failure)
     words = "it was kept, memory being the reason" if kept else "it has been deleted"
     with pytest.raises(DetectorError, match=rf"refuses the engine: \w(?s:.)*{words}(?s:.)*build-engine"):
@@ -220,12 +223,15 @@ def test_tensors_of_another_network_are_refused(bench: Bench) -> None:
 
 
 def test_false_from_execute_is_an_error_with_tensorrts_reason_and_the_next_frame_is_good(bench: Bench) -> None:
+    """No copy of the failed frame may be under way afterwards: the next frame writes to the same memory."""
+    bench.use(CARD, "10.3.0")
     bench.build()
     detector = SsdDetector(bench.open(), read_meta(bench.model), bench.config)
     expected = detector.detect(PICTURES[0])
     bench.world.fail.add("execute")
     with pytest.raises(DetectorError, match="would not run the engine: IExecutionContext::enqueueV3"):
         detector.detect(PICTURES[0])
+    assert [stream.queue for stream in bench.world.streams.values()] == [[]]
     bench.world.fail.clear()
     assert detector.detect(PICTURES[0]) == expected
 
@@ -265,6 +271,9 @@ def test_missing_pycuda_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_auto_means_half_precision(bench: Bench) -> None:
+    """Also on processors that would take int8: an Orin's has 8-bit dot products."""
+    for config in (DetectionConfig(backend="tensorrt"), DetectionConfig(providers=("TensorrtExecutionProvider",))):
+        assert choose_precision(config, frozenset({"asimddp"})) == "fp16"
     bench.config = dataclasses.replace(bench.config, precision="auto")
     with pytest.raises(DetectorError, match="--precision fp16"):
         load_detector(bench.config)

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from perception.detection.backends.nvidia.api import TensorRt, import_tensorrt
 from perception.detection.backends.nvidia.build import build_plan
 from perception.detection.backends.nvidia.log import tensorrt_logger
-from perception.detection.backends.nvidia.onnx_graph import network_for_tensorrt
+from perception.detection.backends.nvidia.onnx_graph import make_symmetric, network_for_tensorrt
 from perception.detection.backends.nvidia.progress import BuildProgress
 from perception.detection.backends.nvidia.report import measure, trtexec_command
 from perception.detection.config import EngineConfig
@@ -195,6 +195,25 @@ def test_the_int8_model_keeps_its_meaning_when_it_is_made_symmetric(toy: Path) -
         spread = np.abs(plain[index]).max()
         assert np.abs(before[index] - plain[index]).max() < 0.05 * spread
         assert np.abs(after[index] - plain[index]).max() < 0.05 * spread
+
+
+def test_the_wider_end_of_the_old_range_still_fits() -> None:
+    """uint8 with zero point 200 and scale 0.01 holds -2.0 to 0.55; int8 with zero point 0 must reach -2.0 too."""
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], "q"),
+            onnx.helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], "d"),
+        ],
+        "range",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [4])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [4])],
+        [numpy_helper.from_array(np.float32(0.01), "s"), numpy_helper.from_array(np.uint8(200), "z")],
+    )
+    make_symmetric(graph)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    x = np.array([-1.99, -0.5, 0.0, 0.55], np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"x": x})[0], x, atol=2.0 / 127 / 2 + 1e-6)
 
 
 def test_the_relu_that_the_unsigned_range_stood_for_is_put_back(toy: Path) -> None:

@@ -26,8 +26,8 @@ HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "letterbox.cu"
 ENTRY = "letterbox"
 """Name of the kernel inside the module."""
-# Without -fmad=false the compiler fuses multiplications with additions, and the result differs from the processor's.
-NVCC_FLAGS = ("-fmad=false",)
+# Float arithmetic as on the processor: correctly rounded division, no multiplication fused with an addition.
+NVCC_FLAGS = ("-prec-div=true", "-fmad=false")
 
 
 def find_nvcc() -> Path:
