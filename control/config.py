@@ -31,10 +31,10 @@ class MotionLimits:
     max_accel_m_s2: float = 3.0
     max_brake_m_s2: float = 3.5
     max_jerk_m_s3: float = 60.0
-    max_angular_accel_rad_s2: float = 30.0
-    max_angular_jerk_rad_s3: float = 900.0
-    max_wheel_speed_rad_s: float = 130.0
-    response_s: float = 0.08
+    max_angular_accel_rad_s2: float = 50.0
+    max_angular_jerk_rad_s3: float = 2500.0
+    max_wheel_speed_rad_s: float = 110.0
+    response_s: float = 0.04
     profile_share: float = 0.8
     carry_speed_m_s: float = 1.0
     carry_omega_rad_s: float = 3.0
@@ -58,18 +58,26 @@ class MotionLimits:
 class SearchConfig:
     """Looking for the ball: spin, then drive to where most unseen carpet can be seen, and spin again.
 
-    `spin_rates_rad_s` are the rates of the first, second, ... pass over the field (the last one repeats): at
-    2.4 rad/s a ball stays in a 53 degree picture for 11 frames of 30 Hz, and 4 ms of exposure smear it by 6 px.
-    `look_ranges_m` is how far ground counts as looked at, per pass: the first as far as a ball is surely detected,
-    the next closer, for the ball that was missed. `half_view_rad` is the half angle that is trusted, and turning
-    faster than `look_rate_rad_s` does not count as looking.
+    The robot looks around in steps, as an eye does: `turn_s` at `turn_rate_rad_s`, then `look_s` (per pass over the
+    field; the last one repeats) at `look_rate_rad_s`, a step of about 40 degrees in a picture of 52. Turning evenly
+    takes as long, but then every frame is smeared (2.4 rad/s and 8 ms of exposure: 12 pixels, more than a ball at
+    3 m), and balls beyond 5 m are missed.
+
+    `look_ranges_m` is how far ground counts as looked at, per pass: in a sharp picture as far as a ball is surely
+    detected, on the next pass closer, for the ball that was missed. A picture taken while turning faster than
+    `sharp_rad_s` counts to `blurred_range_m`, one faster than `blind_rad_s` not at all. `half_view_rad` is the half
+    angle that is trusted.
     """
 
-    spin_rates_rad_s: tuple[float, ...] = (2.4, 1.8)
-    spin_accel_rad_s2: float = 12.0
+    turn_rate_rad_s: float = 5.0
+    turn_s: float = 0.13
+    look_rate_rad_s: float = 0.8
+    look_s: tuple[float, ...] = (0.19, 0.26)
+    look_ranges_m: tuple[float, ...] = (5.0, 3.0)
+    sharp_rad_s: float = 1.4
+    blurred_range_m: float = 3.0
+    blind_rad_s: float = 3.0
     half_view_rad: float = 0.40
-    look_rate_rad_s: float = 3.0
-    look_ranges_m: tuple[float, ...] = (3.0, 2.0)
     confirm_sightings: int = 3
     confirm_age_s: float = 0.35
     candidate_lost_s: float = 0.6
@@ -86,7 +94,7 @@ class SearchConfig:
     def __post_init__(self) -> None:
         """Check the values."""
         _require_positive(self)
-        for name, values in (("spin_rates_rad_s", self.spin_rates_rad_s), ("look_ranges_m", self.look_ranges_m)):
+        for name, values in (("look_s", self.look_s), ("look_ranges_m", self.look_ranges_m)):
             if not values or min(values) <= 0.0:
                 raise ValueError(f"{name} needs at least one value, all > 0")
         if self.hop_max_m < self.hop_min_m:
@@ -102,8 +110,8 @@ class ApproachConfig:
     `ball_edge_m` is how far around a ball edges of the carpet are its own.
     """
 
-    speed_m_s: float = 2.0
-    accel_m_s2: float = 2.5
+    speed_m_s: float = 2.5
+    accel_m_s2: float = 3.0
     pre_dock_m: float = 0.45
     lateral_tolerance_m: float = 0.02
     heading_tolerance_rad: float = 0.10
@@ -177,8 +185,10 @@ class HoldConfig:
 class PlayConfig:
     """What concerns all plays: how slow is DEGRADED, when a break-beam is believed, when a place is given up.
 
-    A break-beam that is closed for `beam_stuck_s` while the ball is seen further than `beam_trust_range_m` away is
-    stuck (dirt, a bent sensor).
+    A ball that is seen within `unmoved_m` of its old place after the robot has driven over it is none (a mark on the
+    carpet, a reflection): that place is ignored for `ignore_after_misses_s`, the next one for four times as long;
+    after `misses_until_ignored` empty docks in a row any place is. A break-beam that is closed for `beam_stuck_s`
+    while the ball is seen further than `beam_trust_range_m` away is stuck (dirt, a bent sensor).
     """
 
     degraded_speed_share: float = 0.5
@@ -187,6 +197,7 @@ class PlayConfig:
     beam_stuck_s: float = 0.3
     misses_until_ignored: int = 4
     ignore_after_misses_s: float = 8.0
+    unmoved_m: float = 0.08
 
     def __post_init__(self) -> None:
         """Check the values."""

@@ -67,10 +67,9 @@ def next_rate(state: RateState, goal: Vec2, limits: RateLimits, dt_s: float) -> 
         ramp = limits.jerk * (-half + math.sqrt(half * half + 2.0 * gap / limits.jerk))
         size = min(bound, ramp, gap / dt_s) / gap
         wanted = (dx * size, dy * size)
+    # straight towards the wanted acceleration: between two that are inside a bound there is none outside
     step = clip_norm((wanted[0] - ax, wanted[1] - ay), limits.jerk * dt_s)
-    # where a bound has just dropped below the present acceleration, come down at full jerk rather than jump
-    most = max(limits.accel, limits.brake, math.hypot(ax, ay) - limits.jerk * dt_s)
-    accel = clip_norm((ax + step[0], ay + step[1]), most)
+    accel = (ax + step[0], ay + step[1])
     if not _continuable((vx, vy), accel, limits, dt_s):
         accel = _pull_back(state, accel, limits, dt_s)
     velocity = (vx + accel[0] * dt_s, vy + accel[1] * dt_s)

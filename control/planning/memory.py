@@ -20,8 +20,8 @@ CELL_M = 0.2
 _HALF_SIDE_M = 12.0
 _CELLS = int(2 * _HALF_SIDE_M / CELL_M)
 _POSE_HISTORY_S = 0.6
-_UPDATE_PERIOD_S = 0.045
-_EDGE_TRUST_M = 6.0
+_UPDATE_PERIOD_S = 0.02
+_EDGE_TRUST_M = 7.0
 """Beyond this one pixel of the carpet's edge is more than half a metre of ground: no edge is believed out there."""
 _BEHIND_EDGE_M = 0.6
 _EVIDENCE_MAX = 6
@@ -45,7 +45,7 @@ class FieldMemory:
 
     def __init__(self, config: SearchConfig) -> None:
         self._config = config
-        self._poses: deque[tuple[int, Pose2]] = deque()
+        self._poses: deque[tuple[int, Pose2, float]] = deque()
         self._walls: dict[tuple[int, int], int] = {}
         self._last_capture_ns: int | None = None
         self._origin: Vec2 | None = None
@@ -61,7 +61,7 @@ class FieldMemory:
             return
         if self._origin is None:
             self._origin = (pose.x_m, pose.y_m)
-        self._poses.append((t_now_ns, pose))
+        self._poses.append((t_now_ns, pose, abs(world.robot.twist_in_robot.omega_rad_s)))
         while self._poses and self._poses[0][0] < t_now_ns - int(_POSE_HISTORY_S * NS_PER_S):
             self._poses.popleft()
         capture_ns = t_now_ns - world.free_range_age_ns
@@ -70,18 +70,19 @@ class FieldMemory:
             return
         ranges = sorted((b, r) for b, r in world.free_range_m if math.isfinite(b) and math.isfinite(r) and r > 0.0)
         then = self._pose_at(capture_ns)
-        looking = abs(world.robot.twist_in_robot.omega_rad_s) <= self._config.look_rate_rad_s
         if len(ranges) < 2 or then is None:
             if not world.free_range_m:  # vision gives no carpet's edge: only "looked at" can be kept
                 self._last_capture_ns = t_now_ns
                 half = self._config.half_view_rad
-                self._see(pose, np.array([-half, half]), np.full(2, self.look_range_m), edges=False, looking=looking)
+                turning = abs(world.robot.twist_in_robot.omega_rad_s)
+                self._see(pose, turning, np.array([-half, half]), np.full(2, self.look_range_m), edges=False)
             return
         self._last_capture_ns = capture_ns
         self.has_edges = True
         table = np.array(ranges, dtype=np.float64)
-        self._see(then, table[:, 0], table[:, 1], edges=True, looking=looking)
-        self._remember_walls(then, table)
+        pose_then, turning = then
+        self._see(pose_then, turning, table[:, 0], table[:, 1], edges=True)
+        self._remember_walls(pose_then, table)
 
     def forget_looks(self, look_range_m: float) -> None:
         """Start a new pass over the field: the carpet stays known, looking starts again, out to another range."""
@@ -150,7 +151,7 @@ class FieldMemory:
         y = y0 - _HALF_SIDE_M + (np.arange(first[1], last[1]) + 0.5) * CELL_M
         return slice(int(first[0]), int(last[0])), slice(int(first[1]), int(last[1])), x[:, None], y[None, :]
 
-    def _see(self, pose: Pose2, bearings: FloatArray, ranges: FloatArray, *, edges: bool, looking: bool) -> None:
+    def _see(self, pose: Pose2, turning_rad_s: float, bearings: FloatArray, ranges: FloatArray, *, edges: bool) -> None:
         config = self._config
         reach = min(_EDGE_TRUST_M, float(ranges.max()) + _BEHIND_EDGE_M) if edges else self.look_range_m
         rows, cols, x, y = self._window((pose.x_m, pose.y_m), reach)
@@ -168,10 +169,16 @@ class FieldMemory:
             change = free.astype(np.int8) - ended.astype(np.int8)
             np.clip(carpet + change, -_EVIDENCE_MAX, _EVIDENCE_MAX, out=carpet)
         carpet[distance < _OWN_RADIUS_M] = _EVIDENCE_MAX
-        seen = in_view & (np.abs(bearing) <= config.half_view_rad)
-        if not looking:
-            return
-        self.looked[rows, cols] |= (seen & (distance <= self.look_range_m)) | (distance < _OWN_RADIUS_M)
+        look_m = self._look_range_at(turning_rad_s)
+        seen = in_view & (np.abs(bearing) <= config.half_view_rad) & (distance <= look_m)
+        self.looked[rows, cols] |= seen | (distance < _OWN_RADIUS_M)
+
+    def _look_range_at(self, turning_rad_s: float) -> float:
+        """Return how far a picture taken at this turn rate would have shown a ball."""
+        if turning_rad_s > self._config.blind_rad_s:
+            return 0.0
+        blurred = turning_rad_s > self._config.sharp_rad_s
+        return min(self.look_range_m, self._config.blurred_range_m) if blurred else self.look_range_m
 
     def _remember_walls(self, pose: Pose2, table: FloatArray) -> None:
         if len(self._walls) > _WALL_POINTS_MAX:
@@ -182,11 +189,12 @@ class FieldMemory:
         for key in {(round(x / _WALL_GRID_M), round(y / _WALL_GRID_M)) for x, y in _filled(points).tolist()}:
             self._walls[key] = self._walls.get(key, 0) + 1
 
-    def _pose_at(self, t_ns: int) -> Pose2 | None:
-        """Return the remembered pose nearest to a time, or None where the history does not reach back that far."""
+    def _pose_at(self, t_ns: int) -> tuple[Pose2, float] | None:
+        """Return the remembered pose and turn rate nearest to a time, or None before the history begins."""
         if not self._poses or t_ns < self._poses[0][0] - int(0.02 * NS_PER_S):
             return None
-        return min(self._poses, key=lambda entry: abs(entry[0] - t_ns))[1]
+        _, pose, turning = min(self._poses, key=lambda entry: abs(entry[0] - t_ns))
+        return pose, turning
 
 
 def _filled(points: FloatArray) -> FloatArray:

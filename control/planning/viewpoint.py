@@ -19,6 +19,7 @@ _HOP_STEP_M = 0.45
 _CORRIDOR_M = 0.2
 _RAY_START_M = 0.5
 _SECTOR_UNSEEN_M = 0.5
+_TURN_RATE_RAD_S = 2.4
 _SPIN_S = 1.5
 """What a look around at the end of a drive costs, for weighing near against far places; about half a turn."""
 
@@ -90,7 +91,7 @@ def next_viewpoint(memory: FieldMemory, pose: Pose2, config: SearchConfig) -> Vi
         while hop <= way + 1e-9:
             place = (pose.x_m + hop * math.cos(heading), pose.y_m + hop * math.sin(heading))
             gain = memory.unseen_area_m2(place, memory.look_range_m)
-            cost_s = hop / config.travel_speed_m_s + abs(turn) / config.spin_rates_rad_s[0] + _SPIN_S
+            cost_s = hop / config.travel_speed_m_s + abs(turn) / _TURN_RATE_RAD_S + _SPIN_S
             if gain > 2.0 * CELL_M**2 and gain / cost_s > best_rate * 1.001:
                 best, best_rate = Viewpoint(place, gain), gain / cost_s
             hop += _HOP_STEP_M

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -52,17 +53,35 @@ class Stage1(SkillPlay):
         return self._hold(view)
 
     def ended(self, view: View, skill: str, step: SkillStep) -> str:
-        """Count misses; a place where docking fails again and again holds no ball."""
+        """Count misses, and tell balls from what only looks like one."""
         following = super().ended(view, skill, step)
+        notes = view.notes
         if skill in ("dock", "hold") and step.status is Status.FAILED:
-            config, notes = view.config.play, view.notes
             notes.misses += 1
             notes.empty_docks = notes.empty_docks + 1 if skill == "dock" else 0
-            place = view.ball
-            if notes.empty_docks >= config.misses_until_ignored and place is not None:
+            notes.driven_over_m = notes.hint_in_world_m if step.state == "miss" else None
+            if notes.empty_docks >= view.config.play.misses_until_ignored and view.ball is not None:
                 notes.empty_docks = 0
-                notes.ignore(place, view.config.search.ignore_radius_m, view.t_now_ns, config.ignore_after_misses_s)
+                self._ignore(view, view.ball, 1.0)
+        if skill == "back_off" and step.status is Status.DONE and self._was_driven_over(view):
+            notes.phantoms += 1
+            return "search"
         return self._hold(view) if following == "hold" and skill != "go_to" else following
+
+    def _was_driven_over(self, view: View) -> bool:
+        """True, and the place ignored from now on, when the ball lies where the robot has just been."""
+        ball, place = view.ball, view.notes.driven_over_m
+        if ball is None or place is None or math.dist(ball, place) > view.config.play.unmoved_m:
+            return False
+        view.notes.hint_in_world_m = None
+        self._ignore(view, ball, 1.0 if view.notes.phantoms == 0 else 4.0)
+        return True
+
+    @staticmethod
+    def _ignore(view: View, place: tuple[float, float], times: float) -> None:
+        config = view.config.play
+        radius_m = view.config.search.ignore_radius_m
+        view.notes.ignore(place, radius_m, view.t_now_ns, times * config.ignore_after_misses_s)
 
     def _hold(self, view: View) -> str:
         if self._moved:

@@ -27,7 +27,8 @@ def _of_pass(values: tuple[float, ...], number: int) -> float:
 
 @SKILLS.register("search")
 class Search:
-    """States: `hint` (look where the ball was lost), `spin`, `travel`, `candidate` (turn towards a possible ball).
+    """States: `hint` (look where the ball was lost), `look` and `turn` by turns, `travel`, `candidate` (turn towards a
+    possible ball).
 
     DONE when a ball track has enough fresh sightings. Never FAILED: there is nothing better to do than to look.
     """
@@ -39,6 +40,7 @@ class Search:
         self._since_ns = 0
         self._sign = 1.0
         self._turned_rad = 0.0
+        self._lead_s = 0.0
         self._last_theta_rad: float | None = None
         self._planned_ns: int | None = None
         self._pass = 0
@@ -79,7 +81,7 @@ class Search:
 
     def _switch(self, state: str, view: View) -> None:
         self._state, self._since_ns = state, view.t_now_ns
-        self._last_theta_rad, self._planned_ns, self._turned_rad = None, None, 0.0
+        self._last_theta_rad, self._planned_ns, self._turned_rad, self._lead_s = None, None, 0.0, 0.0
 
     def _face(self, view: View, place: tuple[float, float]) -> MotionTarget:
         x, y = view.in_robot(place)
@@ -116,11 +118,16 @@ class Search:
             self._planned_ns = view.t_now_ns
             if not bearings or self._turned_rad > math.tau:
                 return self._leave(view)
+            if first and min(abs(b) for b in bearings) > config.half_view_rad:
+                self._lead_s = _of_pass(config.look_s, self._pass)  # what lies ahead was looked at: begin by turning
             if first or self._turned_rad < 0.0:
                 self._sign = spin_sign(bearings, self._sign)
-        rate = _of_pass(config.spin_rates_rad_s, self._pass)
+        look_s = _of_pass(config.look_s, self._pass)
+        phase_s = math.fmod(view.seconds_since(self._since_ns) + self._lead_s, look_s + config.turn_s)
+        looking = phase_s < look_s
+        rate = config.look_rate_rad_s if looking else config.turn_rate_rad_s
         target = view.drive(Twist2(0.0, 0.0, self._sign * rate))
-        return SkillStep(target, "spin", f"looking around, pass {self._pass + 1}")
+        return SkillStep(target, "look" if looking else "turn", f"looking around, pass {self._pass + 1}")
 
     def _leave(self, view: View) -> SkillStep:
         """Choose the next place, or begin a new pass where everything was looked at."""

@@ -48,6 +48,10 @@ class Notes:
     ignored: list[IgnoredPlace] = field(default_factory=list)
     beam_stuck: bool = False
     """The break-beam stays closed although the ball was seen elsewhere: it says nothing until it opens."""
+    driven_over_m: Vec2 | None = None
+    """Where the last dock passed without meeting a ball, world frame."""
+    phantoms: int = 0
+    """How often a ball turned out to be none because driving over it did not move it."""
     goal_in_world: Pose2 | None = None
     """Where `go_to` should go."""
 

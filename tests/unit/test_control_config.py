@@ -23,7 +23,7 @@ def test_defaults_survive_a_round_trip():
         ({"motion": {"max_jerk_m_s3": float("nan")}}, "max_jerk_m_s3"),
         ({"motion": {"profile_share": 1.5}}, "share"),
         ({"motion": {"max_speed": 1.0}}, "max_speed_m_s"),
-        ({"search": {"spin_rates_rad_s": []}}, "spin_rates_rad_s"),
+        ({"search": {"look_s": []}}, "look_s"),
         ({"search": {"look_ranges_m": [3.0, 0.0]}}, "look_ranges_m"),
         ({"search": {"hop_min_m": 9.0}}, "hop_max_m"),
         ({"approach": {"pre_dock_m": 0.2}}, "pre_dock_m"),

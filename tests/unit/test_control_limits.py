@@ -108,7 +108,7 @@ def test_no_command_violates_speed_acceleration_or_jerk(script):
         assert math.hypot(*now) <= LIMITS.max_speed_m_s + 1e-9
         assert math.dist(now, last) / dt <= accel_most + 1e-6
         jerk = math.hypot(now[0] - 2 * last[0] + before[0], now[1] - 2 * last[1] + before[1]) / dt**2
-        assert jerk <= LIMITS.max_jerk_m_s3 + 0.01
+        assert jerk <= LIMITS.max_jerk_m_s3 + 1e-3
         assert abs(omega[i]) <= LIMITS.max_omega_rad_s + 1e-9
         assert abs(omega[i] - omega[i - 1]) / dt <= LIMITS.max_angular_accel_rad_s2 + 1e-6
         angular_jerk = abs(omega[i] - 2 * omega[i - 1] + omega[i - 2]) / dt**2
@@ -210,7 +210,7 @@ def test_the_carpet_edge_slows_to_creeping_but_never_blocks():
         return command.twist_in_robot.vx_m_s, command.applied_limits
 
     speed, named = settled(2.0, wall)
-    assert LIMITS.creep_speed_m_s <= speed < 1.2
+    assert LIMITS.creep_speed_m_s <= speed < 1.3
     assert "free_range" in named
     assert settled(0.3, wall)[0] == pytest.approx(0.3)
     assert settled(-2.0, wall)[0] == pytest.approx(-2.0), "the wall ahead does not stop a robot that leaves"

@@ -83,9 +83,9 @@ def test_a_full_turn_sees_all_carpet_in_range_and_no_wall_is_taken_for_carpet():
     assert looked.all()
     outside, _ = memory.state_at(np.array([[5.1, 0.5], [2.5, 3.6]]))
     assert (outside < 0).all()
-    far, far_looked = memory.state_at(np.array([[-1.5, 0.5]]))
+    far, far_looked = memory.state_at(np.array([[-3.2, 0.5]]))
     assert far[0] > 0
-    assert not far_looked[0], "four metres away a ball is not surely seen"
+    assert not far_looked[0], "that far away a ball is not surely seen"
     assert unseen_bearings(memory, pose) == []
 
 
@@ -95,7 +95,7 @@ def test_a_picture_is_placed_where_the_robot_was_when_it_was_taken():
     for i in range(50):
         pose = Pose2(3.0, 0.0, 0.024 * i)
         then = Pose2(3.0, 0.0, 0.024 * max(0, i - 10))
-        memory.update(view(pose, i * TICK_NS, 10 * TICK_NS if i >= 10 else 0, then), i * TICK_NS)
+        memory.update(view(pose, i * TICK_NS, min(i, 10) * TICK_NS, then), i * TICK_NS)
     carpet, _ = memory.state_at(np.array([[4.6, 0.0], [5.1, 0.0]]))
     assert carpet[0] > 0
     assert carpet[1] < 0

@@ -72,20 +72,20 @@ def test_a_rolling_ball_is_taken():
 
 def test_a_phantom_that_vanishes_costs_seconds_only():
     def phantom(t_s: float) -> tuple[float, float] | None:
-        return (1.5, 1.0) if t_s < 3.0 else None
+        return (2.5, 0.3) if t_s < 1.0 else None
 
     bench = Bench(robot=Pose2(0.0, 0.0, 0.0), ball=(-3.0, -1.0), phantom=phantom)
     grabbed = bench.play()
-    assert ("approach", "look") in bench.history or ("search", "candidate") in bench.history
+    assert ("approach", "lost") in bench.history
     assert grabbed is not None
-    assert grabbed < 25.0
+    assert grabbed < 15.0
 
 
 def test_a_phantom_that_stays_is_given_up_for_the_real_ball():
-    """Something orange that is no ball: docking there fails four times, then the place is ignored."""
+    """Something orange that is no ball: the robot drives over it, sees it unmoved, and leaves it alone."""
     bench = Bench(robot=Pose2(0.0, 0.0, 0.0), ball=(-2.5, 0.5), phantom=lambda t_s: (1.5, 0.0))
     assert bench.play() is not None
-    assert bench.history.count(("dock", "miss")) >= 1
+    assert bench.history.count(("dock", "miss")) == 1
 
 
 def test_a_flickering_break_beam_neither_ends_a_search_nor_a_hold():
