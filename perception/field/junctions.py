@@ -38,12 +38,12 @@ class CircleConfig:
     radius_m: float = 0.5
     tolerance_px: float = 1.6
     min_points: int = 14
-    min_share: float = 0.55
+    min_share: float = 0.68
     min_turn_rad: float = 2.2
-    max_straight: float = 0.6
+    max_straight: float = 0.7
     nod_rad: float = 0.006
-    max_proposals: int = 60
-    max_points: int = 90
+    max_proposals: int = 90
+    max_points: int = 80
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +117,7 @@ def _meeting(
     if not np.isfinite(pixel).all():
         return None
     # Metres per pixel along each segment: far segments end where the last scan line happened to see them.
-    slack = [max(0.06, 8.0 * _pixel_size(camera, place, u, tilt_rad)) for u in (ua, ub)]
+    slack = [max(0.06, 12.0 * _pixel_size(camera, place, u, tilt_rad)) for u in (ua, ub)]
     if not (-slack[0] < at_a < long_a + slack[0] and -slack[1] < at_b < long_b + slack[1]):
         return None
     arms: list[Vec2] = []
@@ -195,24 +195,25 @@ def find_circle(
     """
     none = np.zeros(len(ground_m), bool)
     radius = config.radius_m
-    good = np.flatnonzero(np.isfinite(ground_m).all(axis=1))
-    if radius <= 0.0 or len(good) < config.min_points:
+    finite = np.flatnonzero(np.isfinite(ground_m).all(axis=1))
+    if radius <= 0.0 or len(finite) < config.min_points:
         return None, none
-    good = good[:: -(-len(good) // config.max_points)]
-    points, pixels = ground_m[good], pixels_px[good]
     # A pixel's reach on the floor, and the least that matters: 15 mm.
-    spread = camera.ground_covariance(pixels, tilt_rad, sigma_px=config.tolerance_px) + 0.015**2 * np.eye(2)
+    all_spread = camera.ground_covariance(pixels_px[finite], tilt_rad, sigma_px=config.tolerance_px)
+    all_spread = all_spread + 0.015**2 * np.eye(2)
+    all_nod = _nod_jacobian(camera, pixels_px[finite], ground_m[finite], tilt_rad)
+    few = slice(None, None, -(-len(finite) // config.max_points))
+    points, spread, nod = ground_m[finite][few], all_spread[few], all_nod[few]
     centres = _proposals(points, radius, config.max_proposals)
     if not len(centres):
         return None, none
     # The body nods: a small error of pitch stretches the floor ahead. First look with room for it, then fit it too.
     best = centres[int(np.argmax(_on_circle(points, 4.0 * spread, centres, radius)[0].sum(axis=1)))]
-    nod = _nod_jacobian(camera, pixels, points, tilt_rad)
     state, covariance = np.array([*best, 0.0, 0.0]), np.eye(4)
-    for room in (4.0, 2.0, 1.0, 1.0):
+    for room in (4.0, 2.0, 1.0):
         moved = points + nod @ state[2:]
         near, off, outward, sigma = (x[0] for x in _on_circle(moved, room * spread, state[None, :2], radius))
-        if near.sum() < config.min_points:
+        if near.sum() < min(config.min_points, 8):
             return None, none
         rows = np.column_stack((outward[near], -np.einsum("ni,nij->nj", outward[near], nod[near]))) / sigma[near, None]
         prior = np.diag([1e-6, 1e-6, config.nod_rad**-2, config.nod_rad**-2])
@@ -221,32 +222,27 @@ def find_circle(
         state = state + covariance @ pull
     best, nodded = state[:2], state[2:]
     tilted = (tilt_rad[0] + float(nodded[0]), tilt_rad[1] + float(nodded[1]))
-    points = points + nod @ nodded
-    near, _, outward, _ = _on_circle(points, spread, best[None, :], radius)
-    if near.sum() < config.min_points:
-        return None, none
-    share, turn = _seen_share(config, camera, best, outward[0][near[0]], mask, tilted)
+    # All points say how much of the circle is there; few were enough to find it.
+    everywhere = ground_m[finite] + all_nod @ nodded
+    near, _, outward, _ = (x[0] for x in _on_circle(everywhere, all_spread, best[None, :], radius))
+    share, turn = _seen_share(config, camera, best, outward[near], mask, tilted)
     if share < config.min_share or turn < config.min_turn_rad:
         return None, none
     pixel = camera.project([[best[0], best[1], 0.0]], tilted)[0]
     # The fit's noise, and what all points share: pitch, roll, height.
     common = camera.ground_covariance(pixel[None], tilt_rad, sigma_px=0.3)[0] if np.isfinite(pixel).all() else 0.0
     total = covariance[:2, :2] + common
-    all_near = none.copy()
-    finite = np.flatnonzero(np.isfinite(ground_m).all(axis=1))
-    everywhere = ground_m[finite] + _nod_jacobian(camera, pixels_px[finite], ground_m[finite], tilt_rad) @ nodded
-    wide = camera.ground_covariance(pixels_px[finite], tilt_rad, sigma_px=config.tolerance_px) + 0.015**2 * np.eye(2)
-    all_near[finite] = _on_circle(everywhere, wide, best[None, :], radius)[0][0]
+    none[finite] = near
     return (
         SeenCircle(
             centre_px=(float(pixel[0]), float(pixel[1])),
             centre_in_robot_m=(float(best[0]), float(best[1])),
             covariance_m2=((float(total[0, 0]), float(total[0, 1])), (float(total[1, 0]), float(total[1, 1]))),
             tilt_rad=tilted,
-            points=int(all_near.sum()),
+            points=int(near.sum()),
             share=share,
         ),
-        all_near,
+        none,
     )
 
 

@@ -121,7 +121,7 @@ class LineFinder:
             image_bgr: (H, W, 3) of the camera's size.
             mask: carpet mask of the same picture, any resolution (`CarpetScanner.scan_with_mask`).
             edge_px: the carpet's edge; nothing above its convex hull is a line. Empty: nothing is found.
-            boxes_px: robots, balls and goals; no points inside of them.
+            boxes_px: robots and balls: no points inside of them. (Goals' boxes are mostly floor; leave them out.)
             tilt_rad: (pitch, roll) of the body.
         """
         if not edge_px:
@@ -236,12 +236,12 @@ class LineFinder:
         self, chosen: NDArray[np.intp], spots: FloatArray, along: FloatArray, level: NDArray[np.bool_], step: FloatArray
     ) -> bool:
         """Tell whether enough of the scan lines that cross a run (of the family that crosses it best) saw it."""
-        lying = abs(along[0]) >= abs(along[1])
+        lying = bool(abs(along[0]) >= abs(along[1]))
         family = chosen[level[chosen] != lying]
         if not len(family):
             return False
         crossings = (spots[-1] - spots[0]) * max(abs(along[0]), abs(along[1])) / float(np.median(step[family]))
-        return len(family) >= self.config.min_fill * (crossings + 1.0)
+        return len(family) >= float(self.config.min_fill * (crossings + 1.0))
 
     def _sides(self, pixels: FloatArray, width_px: FloatArray, level: NDArray[np.bool_], tilt_rad: Vec2) -> FloatArray:
         """Return the way on the floor from one side of the band to the other at each point (N, 2).
@@ -307,9 +307,9 @@ class LineFinder:
         if circle is None:
             return runs, None, nobody
         mine = pool[inside]
-        # Any one line can be taken for a piece of a circle; a circle cannot be taken for one line.
-        straight = max((self._near(flat[mine], [run], self.config.tolerance_px).mean() for run in short), default=0.0)
-        if straight > self.config.circle.max_straight:
+        # Any line can be taken for a piece of a circle, and a corner for a larger one; few straight lines never
+        # explain a circle's points as well as the circle does.
+        if self._near(flat[mine], short[:2], self.config.tolerance_px).mean() > self.config.circle.max_straight:
             return runs, None, nobody
         kept = [run for run in runs if run not in short or np.isin(run.chosen, mine).mean() < 0.6]
         return kept, circle, mine

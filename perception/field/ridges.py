@@ -100,7 +100,7 @@ class RidgeScanner:
         far = seen & (reach > _FAR_M)
         self._bands = [
             *self._divide(far, across, (1.5, 3.0), False, ((3,), (3,), (3,)), longer=config.far_columns_px),
-            *self._divide(seen, across, (1.5, 3.0), False, ((3, 7), (3, 7), (3, 7))),
+            *self._divide(seen, across, (1.5, 3.0), False, ((3,), (3, 7), (3, 7))),
             *self._divide(seen, along, (3.0, 6.0), True, ((3, 7), (3, 7, 13), (3, 7, 13))),
         ]
 

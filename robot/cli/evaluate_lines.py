@@ -10,6 +10,7 @@ cyan: junctions and the circle; blue: the hull of the carpet's edge; red: true m
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from dataclasses import asdict, dataclass
@@ -45,7 +46,7 @@ class Args:
     camera: str = "c922_640x480"
     """camera: a TOML file or a shipped name"""
     masks: bool = True
-    """hide the boxes of robots, balls and goals from the finder, as the detector's boxes do on board"""
+    """hide the boxes of robots and balls from the finder, as the detector's boxes do on board"""
     out: Path | None = None
     """folder for overlays, a contact sheet (sheet.png) and scores.json"""
     images: Path | None = None
@@ -169,7 +170,7 @@ def draw(
         return round(2 * (point[0] + 0.25) * (1 << _SHIFT)), round(2 * (point[1] + 0.25) * (1 << _SHIFT))
 
     def path(points: list[Vec2], colour: tuple[int, int, int]) -> None:
-        for a, b in zip(points, points[1:], strict=False):
+        for a, b in itertools.pairwise(points):
             cv2.line(drawn, at(a), at(b), colour, 1, cv2.LINE_AA, _SHIFT)
 
     path(list(carpet_hull(edge_px)), (255, 80, 0))

@@ -15,7 +15,7 @@ from perception.detection.detector import Detector
 from perception.field.boundary import CarpetScanner, free_range
 from perception.field.lines import LineFinder
 from robot.core.clock import Clock
-from robot.core.messages import BoxPx, CameraFrame, DetectionBatch, Vec2
+from robot.core.messages import BoxPx, CameraFrame, DetectionBatch, ObjectClass, Vec2
 from robot.runtime.robot_config import Robot
 
 
@@ -30,7 +30,7 @@ class FloorView:
 
 
 ScanFloor = Callable[[NDArray[np.uint8], tuple[BoxPx, ...]], FloorView]
-"""Picture and the boxes found in it to what is seen of the floor."""
+"""Picture and the boxes of robots and balls in it to what is seen of the floor."""
 
 
 @dataclass
@@ -54,7 +54,8 @@ class VisionStage:
         started_ns = clock.now_ns() if clock is not None else 0
         detections = self.detector.detect(frame.image_bgr)
         detected_ns = clock.now_ns() if clock is not None else 0
-        boxes = tuple(detection.box_px for detection in detections)
+        # A goal's box is mostly floor; robots' and balls' are mostly robots and balls.
+        boxes = tuple(d.box_px for d in detections if d.object_class is not ObjectClass.GOAL)
         floor = self.scan_floor(frame.image_bgr, boxes) if self.scan_floor is not None else FloorView()
         height, width = frame.image_bgr.shape[:2]
         self._seq += 1

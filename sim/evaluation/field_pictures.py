@@ -15,7 +15,7 @@ from perception.field.model import FieldModel, Junction, field_model
 from robot.core.body import RobotBody
 from robot.core.field import FieldGeometry
 from robot.core.geometry import FloatArray, Pose2, Twist2
-from robot.core.messages import BoxPx
+from robot.core.messages import BoxPx, ObjectClass
 from sim.camera.dataset import world_from_optical
 from sim.camera.imaging import ImagePipeline, sample_sensor_style
 from sim.camera.renderer import SceneRenderer
@@ -39,7 +39,8 @@ class FieldPicture:
     each to the end of the piece that it stands for, `visible` (N,) those that are to be found
     (within `MAX_RANGE_M`, not hidden), `weight_px` and `weight_m` (N,) the length that each stands for, `names` the
     marking of each; `junctions` are the visible ones, pixels first; `circle_px` is the centre circle's centre, if at
-    least a third of the circle is visible. `boxes_px` are the boxes of objects, as a perfect detector gives them.
+    least a third of the circle is visible. `width_px` (N,) is how wide the painted line is in the picture, across it.
+    `boxes_px` are the boxes of robots and balls, as a perfect detector gives them.
     """
 
     image_bgr: NDArray[np.uint8]
@@ -49,6 +50,7 @@ class FieldPicture:
     visible: NDArray[np.bool_]
     weight_px: FloatArray
     weight_m: FloatArray
+    width_px: FloatArray
     names: list[str]
     junctions: tuple[tuple[tuple[float, float], Junction], ...]
     crossings_px: FloatArray
@@ -79,7 +81,7 @@ def field_pictures(
         pinhole = ShutterWarp(camera, _MARGIN_PX).pinhole
         with SceneRenderer(style, field, RobotBody(), pinhole, robots=_ROBOTS, balls=_BALLS) as renderer:
             for _ in range(min(views_per_venue, count - done)):
-                yield _picture(rng, renderer, camera, field, model)
+                yield _picture(rng, renderer, camera, field, model, style.line_width_m)
                 done += 1
 
 
@@ -99,7 +101,12 @@ def _mounted(
 
 
 def _picture(
-    rng: np.random.Generator, renderer: SceneRenderer, nominal: CameraModel, field: FieldGeometry, model: FieldModel
+    rng: np.random.Generator,
+    renderer: SceneRenderer,
+    nominal: CameraModel,
+    field: FieldGeometry,
+    model: FieldModel,
+    line_width_m: float,
 ) -> FieldPicture:
     camera = _mounted(rng, nominal, 2.5, 0.8, 12.0)
     believed = _mounted(rng, camera, 0.3, 0.3, 2.0)
@@ -133,7 +140,8 @@ def _picture(
     jpeg = ImagePipeline(sensor, size, rng).develop(cv2.cvtColor(exposed, cv2.COLOR_RGB2BGR))
     image = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     ids = warp.warp_labels(renderer.segment(eye))
-    return _labelled(image, camera, believed, pose, model, ids)
+    upright = [k for k, item in enumerate(renderer.objects) if item.object_class is not ObjectClass.GOAL]
+    return _labelled(image, camera, believed, pose, model, ids, upright, line_width_m)
 
 
 def _labelled(
@@ -143,6 +151,8 @@ def _labelled(
     pose: Pose2,
     model: FieldModel,
     ids: NDArray[np.int16],
+    boxed: list[int],
+    line_width_m: float,
 ) -> FieldPicture:
     height, width = image.shape[:2]
     hidden = cv2.dilate((ids >= 0).astype(np.uint8), np.ones((_HIDDEN_PX, _HIDDEN_PX), np.uint8)) > 0
@@ -150,10 +160,16 @@ def _labelled(
     local = _in_robot(pose, points)
     pixels = camera.project(np.column_stack((local, np.zeros(len(local)))))
     other = camera.project(np.column_stack((_in_robot(pose, points + 0.5 * STEP_M * directions), np.zeros(len(local)))))
-    inside = _in_picture(pixels, width, height) & np.isfinite(other).all(axis=1)
+    across = np.stack((-directions[:, 1], directions[:, 0]), axis=1)
+    side = camera.project(
+        np.column_stack((_in_robot(pose, points + 0.5 * line_width_m * across), np.zeros(len(local))))
+    )
+    inside = _in_picture(pixels, width, height) & np.isfinite(side).all(axis=1) & np.isfinite(other).all(axis=1)
     ranges = np.hypot(local[:, 0], local[:, 1])
     keep = inside & (ranges < MAX_RANGE_M + 1.0)
-    pixels, other, ranges = pixels[keep], other[keep], ranges[keep]
+    pixels, other, side, ranges = pixels[keep], other[keep], side[keep], ranges[keep]
+    tangent = (other - pixels) / np.maximum(np.hypot(*(other - pixels).T), 1e-9)[:, None]
+    half_width = np.abs((side - pixels)[:, 0] * tangent[:, 1] - (side - pixels)[:, 1] * tangent[:, 0])
     names = [name for name, kept in zip(names, keep, strict=True) if kept]
     free = ~hidden[np.rint(pixels[:, 1]).astype(int), np.rint(pixels[:, 0]).astype(int)]
     visible = free & (ranges < MAX_RANGE_M)
@@ -163,7 +179,7 @@ def _labelled(
         at = camera.project([[*_in_robot(pose, np.array([model.arcs[0].centre_m]))[0], 0.0]])[0]
         circle = (float(at[0]), float(at[1])) if np.isfinite(at).all() else None
     boxes = []
-    for k in range(int(ids.max()) + 1):
+    for k in boxed:
         v, u = np.nonzero(ids == k)
         if len(u):
             boxes.append((float(u.min()), float(v.min()), float(u.max() + 1), float(v.max() + 1)))
@@ -175,6 +191,7 @@ def _labelled(
         visible=visible,
         weight_px=2.0 * np.hypot(*(other - pixels).T),
         weight_m=np.full(len(pixels), STEP_M),
+        width_px=2.0 * half_width,
         names=names,
         junctions=_seen_junctions(camera, pose, model, hidden),
         crossings_px=_crossings(camera, pose, model),
