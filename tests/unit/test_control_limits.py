@@ -249,7 +249,7 @@ def test_disarmed_wheels_reset_the_ramps():
     assert again.twist_in_robot.vx_m_s < 0.05
 
 
-def run_pose(goal: Pose2, seconds: float, response_s: float = 0.07) -> list[Pose2]:
+def run_pose(goal: Pose2, seconds: float, response_s: float = 0.035) -> list[Pose2]:
     """Drive to a pose with a lagging body; return the path."""
     limiter, pose, twist, path = MotionLimiter(ControlConfig(), BODY), Pose2(), Twist2(), []
     for i in range(int(seconds * 100)):
