@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from perception.detection import DetectionConfig, load_detector
 from perception.detection.backends.nvidia.gpu import read_gpu
 from perception.detection.backends.nvidia.report import test_picture as drawn_picture
 from perception.detection.config import EngineConfig
+from robot.cli import build_engine
 from robot.cli.main import main
 from robot.core.errors import DetectorError
 from tests.fake_nvidia import ORIN, World, build_host_kernel, install
@@ -119,6 +122,31 @@ def test_onnxruntimes_engine_is_built_and_marked(
     assert main(["build-engine", *flags, *FAST]) == 0
     assert [p.name for p in (tmp_path / "e").glob("*/*")] == ["ready.json"]
     assert 'providers = ["TensorrtExecutionProvider", "CUDAExecutionProvider"]' in capfd.readouterr().out
+
+
+def test_a_long_build_shows_time_and_phase(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(build_engine, "_PROGRESS_S", 0.01)
+    done = threading.Event()
+
+    def text() -> str:
+        done.set()
+        return "Tactics 5/10"
+
+    result, seconds = build_engine._with_progress(lambda: done.wait(10.0), text, lambda: None)
+    assert (result, seconds < 10.0) == (True, True)
+    assert re.search(r"^ +\d+ s  Tactics 5/10$", capfd.readouterr().out, re.MULTILINE)
+
+
+def test_ctrl_c_tells_the_builder_and_comes_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_engine, "_PROGRESS_S", 0.01)
+    stopped = threading.Event()
+
+    def ctrl_c() -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_engine._with_progress(lambda: stopped.wait(10.0), ctrl_c, stopped.set)
+    assert stopped.is_set()
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,6 @@ def _with_options(
             "arena_extend_strategy": "kSameAsRequested",  # the default doubles, and a Jetson's memory is shared
             "gpu_mem_limit": _GPU_MEMORY_BYTES,
             "cudnn_conv_algo_search": "EXHAUSTIVE",  # shapes are fixed: searched once, in warm_up
-            "use_tf32": False,
         }
     if name != TENSORRT:
         return name
