@@ -77,11 +77,18 @@ def sighting(
     object_class: ObjectClass = ObjectClass.BALL,
     sigma_m: float | None = None,
     score: float = 0.9,
-    box_px: tuple[float, float, float, float] = (300.0, 200.0, 320.0, 220.0),
+    box_px: tuple[float, float, float, float] | None = None,
     truncated: bool = False,
 ) -> FieldObservation:
-    """An object at a place in the robot frame, with a sigma that grows with range as the camera's does."""
+    """An object at a place in the robot frame, with a sigma that grows with range as the camera's does.
+
+    Its box is as large as a ball's would be there; where it stands in the picture does not matter.
+    """
     range_m = math.hypot(*place_m)
+    if box_px is None:
+        ahead = (place_m[0] - CAMERA.mounting.x_m, place_m[1], CAMERA.mounting.height_m)
+        size = 0.043 * CAMERA.intrinsics.fx / math.hypot(*ahead) if math.isfinite(range_m) else 20.0
+        box_px = (300.0, 200.0, 300.0 + size, 200.0 + size)
     radial = sigma_m if sigma_m is not None else max(0.004, 0.01 * range_m**2)
     tangential = sigma_m if sigma_m is not None else max(0.003, 0.004 * range_m)
     bearing = math.atan2(place_m[1], place_m[0])
@@ -129,6 +136,7 @@ class World:
         self.estimator = Estimator(self.config, BODY, FIELD, self.camera)
         self.matrix = wheel_matrix(BODY)
         self.twist = Twist2()
+        self.angles_rad, self.ticks = np.zeros(4), np.zeros(4)
         self.step = 0
         self.odometry = Pose2()
         self.start = self.pose
@@ -162,7 +170,11 @@ class World:
         # Specific force in the body frame: dv/dt + omega x v.
         ax = (self.twist.vx_m_s - old.vx_m_s) / dt - middle.omega_rad_s * middle.vy_m_s
         ay = (self.twist.vy_m_s - old.vy_m_s) / dt + middle.omega_rad_s * middle.vx_m_s
-        rims = self.matrix @ np.array(_values(self.twist)) + self.noise * self.rng.normal(0.0, 0.008, 4)
+        speeds = self.matrix @ np.array(_values(middle)) / BODY.wheel_radius_m
+        self.angles_rad = self.angles_rad + speeds * dt * (1.0 + self.noise * self.rng.normal(0.0, 0.01, 4))
+        per_tick = math.tau / BODY.encoder_ticks_per_rev
+        ticks = np.floor(self.angles_rad / per_tick)
+        self.ticks, counted = ticks, ticks - self.ticks
         sent = telemetry(
             self.step,
             self.t_ns,
@@ -171,7 +183,7 @@ class World:
                 ax + self.noise * float(self.rng.normal(0.0, 0.5)),
                 ay + self.noise * float(self.rng.normal(0.0, 0.5)),
             ),
-            wheel_speed_rad_s=tuple(float(v) for v in rims / BODY.wheel_radius_m),
+            wheel_speed_rad_s=tuple(float(v) for v in counted * per_tick / dt),
             odometry_twist=self.twist,
             odometry_pose=self.odometry,
             break_beam=self.break_beam,

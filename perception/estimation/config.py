@@ -47,7 +47,7 @@ class MotionConfig:
     accel_missing_m_s2_per_rthz: float = 0.6
     wheel_noise_m_s: float = 0.02
     wheel_noise_ratio: float = 0.02
-    wheel_omega_noise_rad_s: float = 0.03
+    rest_rate_noise_rad_s: float = 0.02
     slip_threshold_m_s: float = 0.05
     """Disagreement of the four wheels above which they are trusted less (their noise grows with its square)."""
 
@@ -233,6 +233,11 @@ class EstimationConfig:
     ego_noise_m_per_sqrt_m: float = 0.02
     ego_noise_rad_per_sqrt_rad: float = 0.01
     """Error of the robot's own motion that a track inherits while it is not seen."""
+
+    ball_size_ratio: Vec2 = (0.6, 2.0)
+    ball_size_slack_px: float = 16.0
+    """A ball's box must be as large as a ball at its place, within these ratios (and up to the slack larger, for
+    detectors whose boxes are generous): a box that is too small for where it stands is a mark on the carpet."""
 
     off_field_margin_m: float = 0.4
     off_carpet_margin: Vec2 = (0.4, 0.25)

@@ -16,7 +16,7 @@ from perception.estimation.dead_reckoning import RobotBelief, RobotEstimator
 from perception.estimation.goals import GoalModel
 from perception.estimation.inputs import InputLedger
 from perception.estimation.localisation import LocalisationMonitor
-from perception.estimation.sighting import HEIGHT_M, SightingMaker, check_observation
+from perception.estimation.sighting import HEIGHT_M, SightingMaker
 from perception.estimation.tracker import EgoPath, Tracker
 from robot.core.body import RobotBody
 from robot.core.clock import NS_PER_S
@@ -129,10 +129,10 @@ class Estimator:
         self._vision_ns = t_ns
         if batch.free_range_m:
             self._free_range, self._free_range_ns = batch.free_range_m, t_ns
-        verdicts = [check_observation(o) for o in observations]
+        verdicts = [self._maker.check(o, batch) for o in observations]
         goals = self._track(t_ns, batch, observations, verdicts)
         if self._goal_model is not None and self._monitor.on_field:
-            self._fuse_goals(self._goal_model, t_ns, observations, goals, verdicts)
+            self._fuse_goals(self._goal_model, t_ns, batch.image_size_px, observations, goals, verdicts)
         for verdict in verdicts or [Verdict.OK]:
             self.vision_ledger.note(verdict, batch.t_receive_ns)
         return tuple(verdicts)
@@ -251,6 +251,7 @@ class Estimator:
         self,
         model: GoalModel,
         t_ns: int,
+        size_px: tuple[int, int],
         observations: tuple[FieldObservation, ...],
         goals: list[int],
         verdicts: list[Verdict],
@@ -260,7 +261,7 @@ class Estimator:
         for i in goals:
             x, p = self._robot.history.state_at(t_ns)
             last_ns = self._goal_ns if self._goal_ns is not None else t_ns - NS_PER_S
-            correction = model.correction(observations[i], x, p, turn_rate, (t_ns - last_ns) / NS_PER_S)
+            correction = model.correction(observations[i], size_px, x, p, turn_rate, (t_ns - last_ns) / NS_PER_S)
             if correction is None:
                 continue
             (outcome,) = self._robot.fuse(t_ns, (correction,))

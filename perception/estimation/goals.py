@@ -55,19 +55,28 @@ class GoalModel:
         ]
 
     def correction(
-        self, observation: FieldObservation, x: FloatArray, p: FloatArray, turn_rate_rad_s: float, interval_s: float
+        self,
+        observation: FieldObservation,
+        image_size_px: tuple[int, int],
+        x: FloatArray,
+        p: FloatArray,
+        turn_rate_rad_s: float,
+        interval_s: float,
     ) -> Correction | None:
         """Return the correction that a goal box makes to the pose, or None when the box says nothing.
 
         Args:
-            observation: class GOAL; only its box, score and flags are used.
+            observation: class GOAL; only its box and score are used.
+            image_size_px: the picture that the box is counted in (width, height).
             x: the state at the capture time, (SIZE,): decides which goal is meant.
             p: its covariance.
             turn_rate_rad_s: how fast the robot turned then: jitter of the capture time becomes a bearing error.
             interval_s: time since the last goal that was used.
         """
         cfg, k = self._config, self._camera.intrinsics
-        left, top, right, bottom = observation.box_px
+        across, down = k.width_px / image_size_px[0], k.height_px / image_size_px[1]
+        left, right = across * observation.box_px[0], across * observation.box_px[2]
+        top, bottom = down * observation.box_px[1], down * observation.box_px[3]
         pad = cfg.goal_padding_px
         if observation.score < cfg.min_goal_score or right - left < cfg.min_goal_width_px:
             return None

@@ -34,6 +34,29 @@ def check_observation(observation: FieldObservation) -> Verdict:
     return Verdict.OK if math.hypot(x, y) <= MAX_RANGE_M else Verdict.OUT_OF_RANGE
 
 
+class BallSize:
+    """Is a ball's box as large as a ball would be there? Far objects are small; small objects nearby are no balls."""
+
+    def __init__(self, config: EstimationConfig, camera: CameraModel) -> None:
+        self._ratio, self._slack_px = config.ball_size_ratio, config.ball_size_slack_px
+        m = camera.mounting
+        self._camera_m = (m.x_m, m.y_m, m.height_m - BALL_RADIUS_M)
+        self._focal_px, self._width_px = camera.intrinsics.fx, camera.intrinsics.width_px
+
+    def fits(self, observation: FieldObservation, image_width_px: int) -> bool:
+        """True unless the box cannot be a ball at the observation's place."""
+        x, y = observation.position_in_robot_m
+        distance_m = math.hypot(x - self._camera_m[0], y - self._camera_m[1], self._camera_m[2])
+        expected = 2.0 * BALL_RADIUS_M * self._focal_px / distance_m * image_width_px / self._width_px
+        left, top, right, bottom = observation.box_px
+        seen = max(right - left, bottom - top)
+        low, high = self._ratio
+        if observation.truncated:
+            # The hidden part may be most of it.
+            low, high = 0.5 * low, math.inf
+        return low * expected <= seen + 1.0 and seen <= high * expected + self._slack_px
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SightingFrame:
     """One camera frame's view: where the robot was, how it moved, and what it could see."""
@@ -107,9 +130,17 @@ class SightingMaker:
         self._config = config
         self._walls_m = field.wall_bounds_m()
         self._camera_height_m = camera.mounting.height_m if camera is not None else config.tilt.camera_height_m
+        self._ball_size = BallSize(config, camera) if camera is not None else None
         self._visibility: Visibility = (
             CameraVisibility(camera) if camera is not None else FootprintVisibility(config.footprint)
         )
+
+    def check(self, observation: FieldObservation, batch: DetectionBatch) -> Verdict:
+        """Say whether an observation can be what it claims: a place on the floor, a ball of a ball's size."""
+        verdict = check_observation(observation)
+        if verdict is not Verdict.OK or observation.object_class is not ObjectClass.BALL or self._ball_size is None:
+            return verdict
+        return Verdict.OK if self._ball_size.fits(observation, batch.image_size_px[0]) else Verdict.OUTLIER
 
     def frame(
         self,

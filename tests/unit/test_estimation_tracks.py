@@ -234,6 +234,19 @@ def test_the_ball_that_should_be_in_the_mouth_and_is_not_fades() -> None:
     assert not estimator.world_model(t).ball.valid
 
 
+def test_a_mark_that_is_too_small_for_a_ball_is_none() -> None:
+    """Recorded in simulation: a 26 px box at 0.33 m, where a ball is 80 px wide, held the robot for 12 s."""
+    estimator, t = standing()
+    for _ in range(8):
+        for _ in range(7):
+            t += 5_000_000
+            estimator.on_telemetry(telemetry(0, t))
+        mark = sighting(t, (0.33, 0.0), box_px=(312.0, 404.0, 338.0, 425.0))
+        far = sighting(t, (2.0, 0.5), box_px=(200.0, 100.0, 214.0, 114.0))
+        assert estimator.on_observations(frame(0, t), (mark, far)) == (Verdict.OUTLIER, Verdict.OK)
+    assert estimator.world_model(t).ball.ball_in_robot_m == pytest.approx((2.0, 0.5), abs=0.05)
+
+
 def test_balls_off_the_carpet_are_not_born() -> None:
     estimator, t = standing()
     edge = tuple((b, 1.0) for b in np.linspace(-0.5, 0.5, 11).tolist())
