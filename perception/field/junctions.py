@@ -29,8 +29,8 @@ _SQUARE_RAD = math.radians(17.0)
 class CircleConfig:
     """The circle to look for.
 
-    `radius_m` is its radius (0: none). At least `min_points` points, `min_share` of its visible part and
-    `min_turn_rad` of its angle must be seen. `tolerance_px` is how far off the circle points may be, `max_straight`
+    `radius_m` is its radius (0: none). At least `min_points` points, `min_share` of its visible part and `min_turn_rad`
+    of its angle must be seen; points weaker than `min_strength` sigmas do not count unless a segment has them. `tolerance_px` is how far off the circle points may be, `max_straight`
     which share of them may lie on one straight line, `nod_rad` one sigma of the body's pitch and roll beyond the given
     tilt, fitted along with the centre. `max_proposals` and `max_points` bound the work.
     """
@@ -38,6 +38,7 @@ class CircleConfig:
     radius_m: float = 0.5
     tolerance_px: float = 1.6
     min_points: int = 14
+    min_strength: float = 3.6
     min_share: float = 0.68
     min_turn_rad: float = 2.2
     max_straight: float = 0.7

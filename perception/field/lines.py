@@ -140,7 +140,7 @@ class LineFinder:
         runs = self._segments(flat, strength, level, step)
         sides = self._sides(pixels, ridges.width_px[keep], level, tilt_rad)
         runs = [run for run in runs if self._is_narrow(run, ground, sides)]
-        runs, circle, on_circle = self._with_circle(runs, flat, pixels, ground, mask, tilt_rad)
+        runs, circle, on_circle = self._with_circle(runs, flat, pixels, ground, strength, mask, tilt_rad)
         segments = self._finished(runs, strength, tilt_rad)
         used = np.unique(np.concatenate([run.chosen for run in runs] + [on_circle]))
         return FieldFeatures(
@@ -287,6 +287,7 @@ class LineFinder:
         flat: FloatArray,
         pixels: FloatArray,
         ground: FloatArray,
+        strength: FloatArray,
         mask: NDArray[np.bool_],
         tilt_rad: Vec2,
     ) -> tuple[list[_Run], SeenCircle | None, NDArray[np.intp]]:
@@ -301,7 +302,11 @@ class LineFinder:
                 short.append(run)
         long = [run for run in runs if run not in short]
         firm |= self._near(flat, long, 3.0 * self.config.tolerance_px)
-        pool = np.flatnonzero(~firm)
+        # Weak points are mostly carpet; those of short segments have been believed already.
+        believed = strength >= self.config.circle.min_strength
+        for run in short:
+            believed[run.chosen] = True
+        pool = np.flatnonzero(~firm & believed)
         circle, inside = find_circle(self.config.circle, self.camera, pixels[pool], ground[pool], mask, tilt_rad)
         nobody = np.zeros(0, np.intp)
         if circle is None:

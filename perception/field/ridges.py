@@ -26,6 +26,7 @@ Plane = NDArray[Any]
 _LINE_M = 0.01
 """The width that the rules ask for."""
 _FAR_M = 1.5
+_REDUCED = 3
 _LEAST_SIGMA = 0.35
 """Grey levels: carpets are never smoother than this, pictures of one colour are."""
 
@@ -99,26 +100,26 @@ class RidgeScanner:
         # What is far away is thin and lies flat across the view: a longer mean sees it.
         far = seen & (reach > _FAR_M)
         self._bands = [
-            *self._divide(far, across, (1.5, 3.0), False, ((3,), (3,), (3,)), longer=config.far_columns_px),
-            *self._divide(seen, across, (1.5, 3.0), False, ((3,), (3, 7), (3, 7))),
-            *self._divide(seen, along, (3.0, 6.0), True, ((3, 7), (3, 7, 13), (3, 7, 13))),
+            *self._divide(far, across, 2.0, False, ((3,), (3,)), longer=config.far_columns_px),
+            *self._divide(seen, across, 2.0, False, ((3,), (3, 7))),
+            *self._divide(seen, along, 4.0, True, ((3, 7, 13), (3, 7, 13))),
         ]
 
     def _divide(
         self,
         seen: NDArray[np.bool_],
         width_px: FloatArray,
-        limits: tuple[float, float],
+        limit_px: float,
         level: bool,
         boxes: tuple[tuple[int, ...], ...],
         longer: int = 0,
     ) -> list[_Band]:
         bands = []
-        class_of = np.searchsorted(np.array(limits), np.nan_to_num(width_px, nan=0.0))
-        for k, pitch in enumerate((1, 2, 4)):
-            rows = np.flatnonzero(seen & (class_of == k))
+        wide = np.nan_to_num(width_px, nan=0.0) > limit_px
+        for k, pitch in enumerate((1, _REDUCED)):
+            rows = np.flatnonzero(seen & (wide == bool(k)))
             if len(rows) >= 8:
-                thick = longer or (self.config.rows_px if level else self.config.columns_px) * (1, 1, 2)[k]
+                thick = longer or (self.config.rows_px if level else self.config.columns_px) * (1, 2)[k]
                 bands.append(_Band(int(rows[0]), int(rows[-1]) + 1, level, pitch, thick, boxes[k]))
         return bands
 
