@@ -187,8 +187,7 @@ class Board:
     def __init__(self) -> None:
         self.core = FirmwareLibrary()
         self.plugged = True
-        self.started_s = time.monotonic()
-        self.steps = 0
+        self.stepped_s = time.monotonic()
         self.written: list[bytes] = []
         self.sent = b""
 
@@ -200,9 +199,11 @@ class Board:
     def read_available(self) -> bytes:
         if not self.plugged:
             raise LinkError("unplugged")
-        while self.steps < (time.monotonic() - self.started_s) * 1000:
+        now_s = time.monotonic()
+        due = int((now_s - self.stepped_s) * 1000)
+        self.stepped_s = now_s if due > 10 else self.stepped_s + due / 1000  # a busy machine: time stands still here
+        for _ in range(min(due, 10)):
             self.core.step(SensorInputs())
-            self.steps += 1
         sent = self.core.transmit()
         self.sent += sent
         return sent
@@ -258,9 +259,11 @@ def test_an_unplugged_board_stops_the_robot_and_comes_back(robot: Robot, monkeyp
     board = Board()
     monkeypatch.setattr(onboard, "open_transport", board.open)
     modes: list[str] = []
+    heard: list[str] = []
 
     def follow(line: str) -> None:
         """Pull the plug once it plays, put it back once it has stopped, end once it plays again."""
+        heard.append(line)
         if not line.startswith("mode"):
             return
         modes.append(line)
@@ -272,8 +275,8 @@ def test_an_unplugged_board_stops_the_robot_and_comes_back(robot: Robot, monkeyp
             threading.Timer(0.3, lambda: setattr(board, "plugged", True)).start()
 
     report = play(robot, PlayOptions(vision="inline", start=True, seconds=30.0), said=follow)
-    assert report.ended_by == "SIGTERM", modes
-    assert modes.index("mode active") < modes.index("mode safe_stop")
+    assert report.ended_by == "SIGTERM", heard
+    assert modes.index("mode active") < modes.index("mode safe_stop"), heard
     assert report.port_reopened >= 1
     assert report.last is not None
     assert report.last.mode is Mode.ACTIVE
