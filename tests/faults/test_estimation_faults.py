@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from perception.estimation.config import EstimationConfig, MotionConfig
 from robot.core.geometry import Pose2, Twist2, wrap_angle
 from robot.core.messages import (
     FieldObservation,
@@ -157,6 +158,20 @@ def test_all_wheels_slip_together() -> None:
     world.spoil_telemetry = lambda f: f
     world.drive(0.5, REST)
     assert abs(world.world().robot.twist_in_robot.vx_m_s) < 0.03
+
+
+def test_an_accelerometer_that_lies_within_its_range() -> None:
+    """A false 6 m/s^2 for 0.3 s: wheels that disagree are inflated, not refused, so the velocity comes back to them."""
+    world = World()
+    world.drive(1.0, REST)
+    since = both(world)
+    world.spoil_telemetry = lambda f: replace(f, accel_in_robot_m_s2=(6.0, 0.0))
+    world.drive(0.3, REST)
+    assert abs(world.world().robot.twist_in_robot.vx_m_s) < 0.5
+    world.spoil_telemetry = lambda f: f
+    world.drive(0.5, REST)
+    assert abs(world.world().robot.twist_in_robot.vx_m_s) < 0.02
+    assert drifted_m(world, since) < 0.2
 
 
 def test_lost_frames_are_bridged_by_the_firmwares_odometry() -> None:
@@ -350,6 +365,18 @@ def test_a_kidnapped_robot_notices_and_recovers() -> None:
     assert abs(wrap_angle(pose.theta_rad - world.pose.theta_rad)) < math.radians(3.0)
 
 
+def test_a_pose_that_is_too_vague_is_lost() -> None:
+    """Ten seconds of driving on a poor odometry after a seed, and no landmark: the robot stops claiming to know."""
+    motion = MotionConfig(translation_m_per_sqrt_m=0.5)
+    world = World(pose=Pose2(1.0, 0.4, 0.0), config=EstimationConfig(motion=motion))
+    world.drive(0.1, REST)
+    world.estimator.seed(world.pose, 0.05, 0.03, world.t_ns)
+    world.drive(0.5, CRUISE)
+    assert world.estimator.localisation is Localisation.SEEDED
+    world.drive(10.0, Twist2(1.5, 0.0, 1.0))
+    assert world.estimator.localisation is Localisation.LOST
+
+
 def test_a_lost_robot_is_found_by_a_new_seed() -> None:
     world = World(pose=Pose2(1.0, 0.4, 0.0))
     world.drive(0.1, REST)
@@ -360,6 +387,18 @@ def test_a_lost_robot_is_found_by_a_new_seed() -> None:
     world.drive(0.5, CRUISE)
     assert world.estimator.localisation is Localisation.SEEDED
     assert world.world().robot.world_from_robot.distance_to(world.pose) < 0.03
+
+
+def test_a_seed_may_belong_to_a_moment_ago() -> None:
+    """Told 0.3 s later where it was, a robot that drives at 0.6 m/s adds what it has driven since."""
+    world = World(pose=Pose2(1.0, 0.4, 0.5))
+    world.drive(1.0, CRUISE)
+    then, where = world.t_ns, world.pose
+    world.drive(0.3, CRUISE)
+    world.estimator.seed(where, 0.05, 0.03, then)
+    assert world.world().robot.world_from_robot.distance_to(world.pose) < 0.01
+    world.drive(0.3, CRUISE)
+    assert world.world().robot.world_from_robot.distance_to(world.pose) < 0.02
 
 
 def test_seeds_that_are_no_pose_are_refused() -> None:

@@ -71,6 +71,21 @@ def test_a_capture_time_between_two_steps() -> None:
     assert delayed.ego.x[POSE] != pytest.approx(reference.ego.x[POSE], abs=1e-9)
 
 
+def test_between_two_steps_the_motion_is_that_of_the_step_under_way() -> None:
+    """Odometry steps may be split exactly, so a late fix inside one equals a timely one that ended it there."""
+    slow, fast = Motion(0.2, None, (0.3, 0.0)), Motion(-1.0, None, (1.5, 0.4))
+    timely, late = fresh(), fresh()
+    for d in (timely, late):
+        d.advance(100_000_000, slow)
+    timely.advance(130_000_000, fast)
+    timely.fuse(130_000_000, [fix(0.1, 0.0, 0.1)])
+    timely.advance(200_000_000, fast)
+    late.advance(200_000_000, fast)
+    late.fuse(130_000_000, [fix(0.1, 0.0, 0.1)])
+    np.testing.assert_allclose(late.ego.x, timely.ego.x, atol=1e-12)
+    np.testing.assert_allclose(late.ego.P, timely.ego.P, atol=1e-12)
+
+
 def test_older_than_the_history_is_stale_and_changes_nothing() -> None:
     delayed = fresh()
     run(delayed, 0, 400)
