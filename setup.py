@@ -30,7 +30,7 @@ EXTRAS = {
         "joblib>=1.3",
     ],
     "hil": ["unicorn>=2.1"],
-    "gpu": ["pycuda>=2024.1"],
+    "gpu": ["pycuda>=2024.1", "onnx>=1.16"],
     "train": [
         "torch==2.13.0",
         "onnx>=1.16",
