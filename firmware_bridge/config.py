@@ -10,7 +10,8 @@ class LinkConfig:
     """How to reach the microcontroller and how patient to be.
 
     Attributes:
-        port: a device (`/dev/ttyTHS1`, `/dev/serial/by-id/...`), or `pty` for the firmware core on a pseudo-terminal.
+        port: a device (`/dev/ttyTHS1`, `/dev/serial/by-id/...`), `tcp://HOST:PORT` (ser2net, socat), or `pty` for the
+            firmware core on a pseudo-terminal.
         baud: bits per second; 64 bytes take 0.69 ms at 921600 and 0.32 ms at 2 Mbaud. Stay at or below 3 Mbaud.
         parity: `N`, `E` or `O`; a pseudo-terminal has none.
         stop_bits: 1, or 2 where a Jetson UART above 115200 baud needs it (TX2).

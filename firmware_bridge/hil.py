@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypedDict
 
 from firmware_bridge.config import LinkConfig
+from firmware_bridge.emulation.qemu import QemuMps2
 from firmware_bridge.emulation.stm32f767 import EmulatedStm32
-from firmware_bridge.firmware.build import build_stm32f767
+from firmware_bridge.firmware.build import build_mps2_an500, build_stm32f767
 from firmware_bridge.firmware.library import ActuatorOutputs, FirmwareLibrary, SensorInputs
 from firmware_bridge.firmware.target import Firmware
+from firmware_bridge.transport.base import Transport, open_transport
 from firmware_bridge.transport.lockstep import LockstepFirmware
-from firmware_bridge.transport.pty import PtyTransport
-from firmware_bridge.transport.serial_port import SerialTransport
 
-TARGETS = ("library", "pty", "unicorn")
-"""Names that need no hardware; any other is the path of a serial port with a test build behind it."""
+TARGETS = ("library", "pty", "unicorn", "qemu")
+"""Names that need no hardware; any other is a serial port (or `tcp://HOST:PORT`) with a test build behind it."""
+
+
+_WAIT_S, _ANSWER_S = 0.01, 5.0
+
+
+class _Waiting(TypedDict, total=False):
+    wait: Callable[[], None]
+    patience: int
 
 
 @contextmanager
@@ -33,11 +43,25 @@ def open_target(name: str, boot_id: int = 1) -> Iterator[Firmware]:
         chip = EmulatedStm32(build_stm32f767(lockstep=True))
         yield LockstepFirmware(chip, boot_id, wait=_millisecond(chip), patience=50)
     else:
-        transport = PtyTransport(LinkConfig(port=name)) if name == "pty" else SerialTransport(LinkConfig(port=name))
+        transport = (
+            QemuMps2(build_mps2_an500(lockstep=True)) if name == "qemu" else open_transport(LinkConfig(port=name))
+        )
         try:
-            yield LockstepFirmware(transport, boot_id)
+            yield LockstepFirmware(transport, boot_id, **_waiting(transport))
         finally:
             transport.close()
+
+
+def _waiting(transport: Transport) -> _Waiting:
+    """Sleep on the descriptor, where there is one, instead of asking again and again."""
+    fileno: Callable[[], int] | None = getattr(transport, "fileno", None)
+    if fileno is None:
+        return {}
+
+    def wait() -> None:
+        select.select([fileno()], [], [], _WAIT_S)
+
+    return {"wait": wait, "patience": round(_ANSWER_S / _WAIT_S)}
 
 
 def _millisecond(chip: EmulatedStm32) -> Callable[[], None]:

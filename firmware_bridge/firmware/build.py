@@ -32,7 +32,7 @@ C_FLAGS = (
     "-Werror",
 )
 
-STM32F767_FLAGS = (
+CORTEX_M7_FLAGS = (
     "-mcpu=cortex-m7",
     "-mthumb",
     # Single precision only, though this chip has double: the four double additions a cycle cost nothing in software,
@@ -112,17 +112,33 @@ def build_stm32f767(*, lockstep: bool = False) -> Path:
     Raises:
         LinkError: arm-none-eabi-gcc is missing or refuses the sources.
     """
-    port = PORTS / "stm32f767"
+    return _build_cortex_m7("stm32f767", lockstep)
+
+
+def build_mps2_an500(*, lockstep: bool = True) -> Path:
+    """Build (or find) the ELF for QEMU's mps2-an500.
+
+    Args:
+        lockstep: obey TICK frames.
+
+    Raises:
+        LinkError: see `build_stm32f767`.
+    """
+    return _build_cortex_m7("mps2_an500", lockstep)
+
+
+def _build_cortex_m7(name: str, lockstep: bool) -> Path:
+    port = PORTS / name
     flags = (
         *C_FLAGS,
-        *STM32F767_FLAGS,
+        *CORTEX_M7_FLAGS,
         f"-DBLK_LOCKSTEP={int(lockstep)}",
         f'-DBLK_REVISION="{revision()}"',
         "-T",
-        str(port / "stm32f767.ld"),
+        str(port / f"{name}.ld"),
     )
-    name = "blackout_stm32f767_test" if lockstep else "blackout_stm32f767"
-    return _compile(name, ".elf", port, flags, compiler="arm-none-eabi-gcc", mend=ARM_APT_LINE)
+    target = f"blackout_{name}_test" if lockstep else f"blackout_{name}"
+    return _compile(target, ".elf", port, flags, compiler="arm-none-eabi-gcc", mend=ARM_APT_LINE)
 
 
 def _compile(

@@ -32,7 +32,7 @@ class Transport(Protocol):
 
 
 def open_transport(config: LinkConfig) -> Transport:
-    """Open what `config.port` names: a serial device, or `pty` for the firmware core in a process of its own.
+    """Open what `config.port` names: a serial device, `tcp://HOST:PORT`, or `pty` for the firmware core in a process.
 
     Raises:
         LinkError: the port is missing, busy or not allowed; the hint says what to type.
@@ -42,6 +42,10 @@ def open_transport(config: LinkConfig) -> Transport:
         from firmware_bridge.transport.pty import PtyTransport
 
         return PtyTransport(config)
+    if config.port.startswith("tcp://"):
+        from firmware_bridge.transport.tcp import TcpTransport
+
+        return TcpTransport(config)
     from firmware_bridge.transport.serial_port import SerialTransport
 
     return SerialTransport(config)

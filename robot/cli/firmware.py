@@ -11,7 +11,14 @@ from typing import Annotated, Literal
 
 import tyro
 
-from firmware_bridge.firmware.build import ARM_APT_LINE, build_host_pty, build_library, build_stm32f767, revision
+from firmware_bridge.firmware.build import (
+    ARM_APT_LINE,
+    build_host_pty,
+    build_library,
+    build_mps2_an500,
+    build_stm32f767,
+    revision,
+)
 from firmware_bridge.firmware.flash import flash
 from firmware_bridge.protocol.generated import SCHEMA_HASH
 
@@ -37,4 +44,5 @@ def run(args: Args) -> int:
         print(f"stm32f767  not built, its compiler is missing: {ARM_APT_LINE}")
         return 0
     print(f"stm32f767  {build_stm32f767()}")
+    print(f"mps2_an500 {build_mps2_an500()}")
     return 0

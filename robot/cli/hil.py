@@ -19,8 +19,9 @@ class Args:
     """Flags of `blackout hil`."""
 
     target: str = "unicorn"
-    """library; pty: a process on a pseudo-terminal; unicorn: the STM32F767's ELF in an emulated chip; or a serial
-    port with a test build of the firmware behind it (`/dev/ttyACM0`)."""
+    """library; pty: a process on a pseudo-terminal; unicorn: the STM32F767's ELF in an emulated chip; qemu: a
+    Cortex-M7 board in QEMU; or a serial port with a test build of the firmware behind it (`/dev/ttyACM0`,
+    `tcp://HOST:PORT`)."""
     stage: int = 1
     """Stage of the challenge."""
     seed: int = 1
