@@ -30,9 +30,10 @@ class CircleConfig:
     """The circle to look for.
 
     `radius_m` is its radius (0: none). At least `min_points` points, `min_share` of its visible part and `min_turn_rad`
-    of its angle must be seen; points weaker than `min_strength` sigmas do not count unless a segment has them. `tolerance_px` is how far off the circle points may be, `max_straight`
-    which share of them may lie on one straight line, `nod_rad` one sigma of the body's pitch and roll beyond the given
-    tilt, fitted along with the centre. `max_proposals` and `max_points` bound the work.
+    of its angle must be seen; points weaker than `min_strength` sigmas do not count unless a segment has them.
+    `tolerance_px` is how far off the circle points may be, `max_straight` which share of them may lie on one straight
+    line, `nod_rad` one sigma of the body's pitch and roll beyond the given tilt, fitted along with the centre.
+    `max_proposals` and `max_points` bound the work.
     """
 
     radius_m: float = 0.5
