@@ -32,8 +32,8 @@ class Seed:
     """The pose at the first row and how well it is known."""
 
     pose: Pose2
-    sigma_m: float = 0.03
-    sigma_theta_rad: float = 0.03
+    sigma_m: float = 0.02
+    sigma_theta_rad: float = 0.021
 
 
 @dataclass(frozen=True, slots=True, eq=False)

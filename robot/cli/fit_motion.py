@@ -47,7 +47,8 @@ def run(args: Args) -> int:
     config = robot.config
     fit = fit_robot([read_log(p) for p in args.logs], config.estimation, config.body, robot.field, robot.camera)
     names = " ".join(path.name for path in args.logs)
-    comment = f"Fitted by `blackout fit-motion {names} --robot {args.robot}`.\n\n{fit.text()}"
+    start = f" --camera {args.camera}" if args.camera else ""
+    comment = f"Fitted by `blackout fit-motion {names} --robot {args.robot}{start}`.\n\n{fit.text()}"
     print(fit.text())
     camera_path = args.camera_out or args.out.with_name(f"{args.out.stem}_camera.toml")
     table = read_toml(find_config(args.robot, "robots"))

@@ -35,9 +35,9 @@ class Args:
     """Pose at the first row: x,y,theta in metres and radians (or degrees, with deg: 1.0,-2.0,90deg)."""
     seed_from_log: bool = False
     """Take the seed from pos_x, pos_y, pos_theta of the first row."""
-    seed_sigma_m: float = 0.03
+    seed_sigma_m: float = 0.02
     """Standard deviation of the seed's x and y, metres."""
-    seed_sigma_deg: float = 1.5
+    seed_sigma_deg: float = 1.2
     """Standard deviation of the seed's heading, degrees."""
     evaluate: bool = False
     """Compare with the log's reference poses, beside raw odometry."""
@@ -69,7 +69,7 @@ def _seed(args: Args, log: NavigationLog) -> Seed:
     if bool(args.seed) == args.seed_from_log:
         raise ConfigError("no seed, or two", hint="give either --seed x,y,theta or --seed-from-log")
     if not (0.0 < args.seed_sigma_m < 10.0 and 0.0 < args.seed_sigma_deg < 180.0):
-        raise ConfigError("seed sigmas must be positive", hint="e.g. --seed-sigma-m 0.03 --seed-sigma-deg 1.5")
+        raise ConfigError("seed sigmas must be positive", hint="e.g. --seed-sigma-m 0.02 --seed-sigma-deg 1.2")
     pose = log.reference_pose(0) if args.seed_from_log else parse_pose(args.seed)
     return Seed(pose, args.seed_sigma_m, math.radians(args.seed_sigma_deg))
 

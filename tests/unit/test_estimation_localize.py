@@ -44,7 +44,7 @@ def test_real_runs(name: str, limit_m: float, raw_m: float, tmp_path: Path) -> N
     assert errors.heading_median_deg < 1.5
     assert path_errors(log, raw_odometry(log, log.reference_pose(0))).rmse_m == pytest.approx(raw_m, abs=0.01)
     robot = open_robot("robocin_half_field")
-    seed = Seed(log.reference_pose(0), 0.03, math.radians(1.5))
+    seed = Seed(log.reference_pose(0), 0.02, math.radians(1.2))
     poses = localize(log, robot.config.estimation, robot.config.body, robot.field, robot.camera, seed)
     assert poses.poses == pytest.approx(table[:, 1:4], abs=1e-6)
     assert nees_inside(nees(log, poses)) >= 0.8
