@@ -5,6 +5,7 @@ Pictures are decoded on demand; a sample's boxes are edges in pixels. An empty l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,11 +97,22 @@ def items_of(folder: Path) -> list[Item]:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Which pictures are held back, and which are left out because a held-back one is nearly the same."""
+    """Which pictures are held back, and which are left out because a held-back one is nearly the same.
+
+    `bands` are named parts of the set that are scored apart: ranges of the numbers in the file names.
+    """
 
     held_back: frozenset[str]
     left_out: frozenset[str]
-    bands: tuple[tuple[str, int, int], ...]
+    bands: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
+
+    def by_band(self, items: Sequence[Item]) -> dict[str, list[Item]]:
+        """Return the items of each band that has any; bands may overlap."""
+        parts = {
+            name: [i for i in items if any(first <= i.number <= last for first, last in ranges)]
+            for name, ranges in self.bands
+        }
+        return {name: part for name, part in parts.items() if part}
 
 
 def load_split(name: str) -> Split:
@@ -113,7 +125,7 @@ def load_split(name: str) -> Split:
     return Split(
         held_back=frozenset(data["held_back"]),
         left_out=frozenset(data["left_out"]),
-        bands=tuple((b["name"], b["first"], b["last"]) for b in data["bands"]),
+        bands=tuple((b["name"], tuple((first, last) for first, last in b["ranges"])) for b in data["bands"]),
     )
 
 

@@ -24,7 +24,7 @@ from perception.detection.letterbox import Letterbox
 from perception.training import warm_start
 from perception.training.config import TrainingConfig
 from perception.training.curves import draw_curves
-from perception.training.dataset import held_back_items, load_split
+from perception.training.dataset import Item, held_back_items, load_split
 from perception.training.evaluate import Scores, collect, evaluate
 from perception.training.feeder import Feeder
 from perception.training.loss import detection_loss
@@ -57,16 +57,15 @@ def torch_detect(network: torch.nn.Module, config: TrainingConfig, score_thresho
 def score(network: torch.nn.Module, config: TrainingConfig, root: Path) -> dict[str, Scores]:
     """Evaluate on the held-back pictures of the sources that have a split: `all` and one entry per band."""
     results = []
-    bands: dict[str, tuple[int, int]] = {}
+    bands: dict[str, list[Item]] = {}
     for source in config.sources:
         if source.split:
-            results += collect(torch_detect(network, config), held_back_items(root / source.folder, source.split))
-            bands |= {name: (first, last) for name, first, last in load_split(source.split).bands}
+            items = held_back_items(root / source.folder, source.split)
+            results += collect(torch_detect(network, config), items)
+            bands |= load_split(source.split).by_band(items)
     parts = {"all": evaluate(results)} if results else {}
-    for name, (first, last) in bands.items():
-        part = [r for r in results if first <= r[0].number <= last]
-        if part:
-            parts[name] = evaluate(part)
+    for name, part in bands.items():
+        parts[name] = evaluate([r for r in results if r[0] in part])
     return parts
 
 

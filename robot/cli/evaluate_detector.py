@@ -52,10 +52,8 @@ def run(args: Args) -> int:
     items = held_back_items(args.folder, args.split) if args.split else items_of(args.folder)
     results = ev.collect(detector.detect, items)
     parts = {"all": results}
-    for name, first, last in load_split(args.split).bands if args.split else ():
-        inside = [r for r in results if first <= r[0].number <= last]
-        if inside:
-            parts[name] = inside
+    for name, members in load_split(args.split).by_band(items).items() if args.split else ():
+        parts[name] = [r for r in results if r[0] in members]
     print(detector.description)
     report: dict[str, object] = {"model": detector.model_name, "sha256": detector.sha256, "parts": {}}
     for name, part in parts.items():

@@ -147,6 +147,15 @@ def test_nothing_in_training_looks_nearly_like_a_held_back_picture() -> None:
     assert nearest >= 12.0
 
 
+def test_bands_are_ranges_of_file_numbers_and_may_overlap(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for k in (3, 188, 193, 250, 600):
+        (tmp_path / "images" / f"{k:05d}.jpg").write_bytes(b"")
+    bands = load_split("ssl_images").by_band(items_of(tmp_path))
+    numbers = {name: [i.number for i in part] for name, part in bands.items()}
+    assert numbers == {"photos": [3, 188, 193, 250], "photos_new_venue": [188, 250], "lab_video": [600]}
+
+
 def test_emphasis_draws_a_range_more_often(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for k in range(4):
