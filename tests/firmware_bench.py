@@ -16,6 +16,7 @@ from firmware_bridge.config import LinkConfig
 from firmware_bridge.firmware.library import ActuatorOutputs, FirmwareLibrary, SensorInputs
 from firmware_bridge.firmware.target import Firmware
 from firmware_bridge.link.framing import FrameDecoder, FrameEncoder
+from firmware_bridge.link.goal import MotionGoal
 from firmware_bridge.link.link import Link
 from firmware_bridge.protocol.generated import (
     SCHEMA_HASH,
@@ -180,7 +181,7 @@ class LinkedFirmware:
     telemetry: list[TelemetryFrame] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
 
-    def run(self, ms: int, command: MotionCommand | None = None) -> None:
+    def run(self, ms: int, command: MotionCommand | MotionGoal | None = None) -> None:
         for i in range(ms):
             if i % 10 == 0:
                 data = self.link.on_tick(self.now_ns, command)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from firmware_bridge.config import LinkConfig
 from firmware_bridge.link.framing import DELIMITER, FrameDecoder, FrameEncoder
+from firmware_bridge.link.goal import MotionGoal
 from firmware_bridge.link.parameters import ParameterValues
 from firmware_bridge.link.telemetry import telemetry_frame
 from firmware_bridge.link.time_sync import TimeSync
@@ -24,6 +25,7 @@ from firmware_bridge.protocol.generated import (
     Command,
     CommandFlag,
     Estop,
+    Goal,
     Health,
     HealthRequest,
     Hello,
@@ -89,6 +91,7 @@ class Link:
         self._t_mcu_us = -1
         self._command_seq = 0
         self._telemetry_seq = 0
+        self._at_goal = False
         self._health_seq = 0
         self._rejected = 0
         self._reconnects = 0
@@ -103,6 +106,11 @@ class Link:
     def fault(self) -> LinkFault | None:
         """Why the state is FAULT, with the mend; None in every other state."""
         return self._fault
+
+    @property
+    def at_goal(self) -> bool:
+        """The last telemetry says that the `MotionGoal` in force is reached."""
+        return self._state is LinkState.ARMED and self._at_goal
 
     @property
     def device(self) -> Hello | None:
@@ -157,6 +165,7 @@ class Link:
             self._rejected += 1
             return None
         self._telemetry_seq += 1
+        self._at_goal = bool(message.flags & StateFlag.AT_GOAL)
         self._follow_device(frame)
         return frame
 
@@ -239,12 +248,13 @@ class Link:
 
     # --- bytes out ----------------------------------------------------------------------------------------------
 
-    def on_tick(self, now_ns: int, command: MotionCommand | None) -> bytes:
+    def on_tick(self, now_ns: int, command: MotionCommand | MotionGoal | None) -> bytes:
         """Return what to send in this control tick.
 
         Args:
             now_ns: host clock; echoed by the device for time synchronisation.
-            command: what the robot should do; None holds it stopped (and keeps the heartbeat).
+            command: what the robot should do: a twist to follow, or a goal that the microcontroller drives to on its
+                own; None holds it stopped (and keeps the heartbeat).
         """
         config, encode = self._config, self._encoder.encode
         if self._state is not LinkState.DOWN and now_ns - self._heard_ns > config.lost_after_ms * _MS:
@@ -272,11 +282,13 @@ class Link:
             out += encode(self._command(now_ns, command))
         return out
 
-    def _command(self, now_ns: int, command: MotionCommand | None) -> Command:
+    def _command(self, now_ns: int, command: MotionCommand | MotionGoal | None) -> Command | Goal:
         self._command_seq = (self._command_seq + 1) & 0xFFFF
         flags = CommandFlag.ARM.value if self._wants_arm else 0
         if command is None:
             return Command(self._command_seq, flags | CommandFlag.STOP, 0.0, 0.0, 0.0, 0.0, 0.0, 100, now_ns)
+        if isinstance(command, MotionGoal):
+            return self._goal(now_ns, command, flags)
         twist = command.twist_in_robot
         if command.stop or not twist.is_finite():
             flags |= CommandFlag.STOP
@@ -288,6 +300,25 @@ class Link:
         valid_for_ms = min(max(command.valid_for_ms, 0), 0xFFFF)
         dribbler, kick = command.dribbler_rad_s, command.kick_speed_m_s
         return Command(self._command_seq, flags, vx, vy, omega, dribbler, kick, valid_for_ms, now_ns)
+
+    def _goal(self, now_ns: int, goal: MotionGoal, flags: int) -> Goal:
+        return Goal(
+            seq=self._command_seq,
+            flags=flags | (CommandFlag.CHIP if goal.chip else 0),
+            kind=goal.kind,
+            number=goal.number,
+            x_m=goal.x_m,
+            y_m=goal.y_m,
+            theta_rad=goal.theta_rad,
+            max_speed_m_s=goal.max_speed_m_s,
+            max_omega_rad_s=goal.max_omega_rad_s,
+            accel_m_s2=goal.accel_m_s2,
+            accel_rad_s2=goal.accel_rad_s2,
+            dribbler_rad_s=goal.dribbler_rad_s,
+            kick_speed_m_s=goal.kick_speed_m_s,
+            valid_for_ms=min(max(goal.valid_for_ms, 0), 0xFFFF),
+            host_stamp_ns=now_ns,
+        )
 
     # --- statistics ---------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import enum
 import struct
 from typing import NamedTuple, Union
 
-SCHEMA_HASH = 0xFE31BCAE
+SCHEMA_HASH = 0xFA6E5566
 PAYLOAD_MAX = 90
 
 
@@ -25,6 +25,7 @@ class MessageType(enum.IntEnum):
     REARM = 10
     TICK = 11
     TICK_ACK = 12
+    GOAL = 13
 
 
 class CommandFlag(enum.IntFlag):
@@ -46,6 +47,7 @@ class StateFlag(enum.IntFlag):
     KICK_READY = 0x0020
     SATURATED = 0x0040
     GYRO_CALIBRATED = 0x0080
+    AT_GOAL = 0x0100
 
 
 class FaultBit(enum.IntFlag):
@@ -56,6 +58,14 @@ class FaultBit(enum.IntFlag):
     BATTERY_EMPTY = 0x0004
     SENSOR = 0x0008
     ENCODER_JUMP = 0x0010
+
+
+class GoalKind(enum.IntEnum):
+    """GOAL.kind."""
+
+    POSE = 0
+    ROTATE = 1
+    ORBIT = 2
 
 
 class EstopCause(enum.IntEnum):
@@ -101,21 +111,22 @@ class Parameter(enum.IntEnum):
     INTERPOLATION_MS = 19
     ACCEL_LIMIT_M_S2 = 20
     ACCEL_LIMIT_RAD_S2 = 21
-    BRAKE_M_S2 = 22
-    BRAKE_RAD_S2 = 23
-    WATCHDOG_MS = 24
-    TELEMETRY_PERIOD_MS = 25
-    DRIBBLER_MAX_RAD_S = 26
-    DRIBBLER_KP = 27
-    KICKER_FULL_V = 28
-    KICKER_READY_FRACTION = 29
-    KICKER_RECHARGE_MS = 30
-    KICKER_FLAT_US_PER_M_S = 31
-    KICKER_CHIP_US_PER_M_S = 32
-    BREAK_BEAM_ON_MS = 33
-    BREAK_BEAM_OFF_MS = 34
-    BATTERY_WARN_V = 35
-    BATTERY_CUTOFF_V = 36
+    GOAL_GAIN_1_S = 22
+    BRAKE_M_S2 = 23
+    BRAKE_RAD_S2 = 24
+    WATCHDOG_MS = 25
+    TELEMETRY_PERIOD_MS = 26
+    DRIBBLER_MAX_RAD_S = 27
+    DRIBBLER_KP = 28
+    KICKER_FULL_V = 29
+    KICKER_READY_FRACTION = 30
+    KICKER_RECHARGE_MS = 31
+    KICKER_FLAT_US_PER_M_S = 32
+    KICKER_CHIP_US_PER_M_S = 33
+    BREAK_BEAM_ON_MS = 34
+    BREAK_BEAM_OFF_MS = 35
+    BATTERY_WARN_V = 36
+    BATTERY_CUTOFF_V = 37
 
 
 _HELLO = struct.Struct("<IIHBB12s")
@@ -350,6 +361,33 @@ class TickAck(NamedTuple):
         return _TICK_ACK.pack(*self)
 
 
+_GOAL = struct.Struct("<HHHHfffffffffHQ")
+
+
+class Goal(NamedTuple):
+    """Where to go, driven by the device itself; a command like COMMAND: same slot, same counter, same watchdog, the latest wins. 54 bytes."""
+
+    seq: int
+    flags: int
+    kind: int
+    number: int
+    x_m: float
+    y_m: float
+    theta_rad: float
+    max_speed_m_s: float
+    max_omega_rad_s: float
+    accel_m_s2: float
+    accel_rad_s2: float
+    dribbler_rad_s: float
+    kick_speed_m_s: float
+    valid_for_ms: int
+    host_stamp_ns: int
+
+    def pack(self) -> bytes:
+        """The payload."""
+        return _GOAL.pack(*self)
+
+
 AnyMessage = Union[
     Hello,
     Command,
@@ -363,6 +401,7 @@ AnyMessage = Union[
     Rearm,
     Tick,
     TickAck,
+    Goal,
 ]
 
 TYPE_OF: dict[type[AnyMessage], int] = {
@@ -378,6 +417,7 @@ TYPE_OF: dict[type[AnyMessage], int] = {
     Rearm: 10,
     Tick: 11,
     TickAck: 12,
+    Goal: 13,
 }
 
 CLASS_OF: dict[int, tuple[struct.Struct, type[AnyMessage]]] = {
@@ -393,6 +433,7 @@ CLASS_OF: dict[int, tuple[struct.Struct, type[AnyMessage]]] = {
     10: (_REARM, Rearm),
     11: (_TICK, Tick),
     12: (_TICK_ACK, TickAck),
+    13: (_GOAL, Goal),
 }
 
 PARAMETER_LIMITS: dict[Parameter, tuple[float, float, float]] = {
@@ -419,6 +460,7 @@ PARAMETER_LIMITS: dict[Parameter, tuple[float, float, float]] = {
     Parameter.INTERPOLATION_MS: (10.0, 1.0, 50.0),
     Parameter.ACCEL_LIMIT_M_S2: (8.0, 0.1, 50.0),
     Parameter.ACCEL_LIMIT_RAD_S2: (120.0, 1.0, 1000.0),
+    Parameter.GOAL_GAIN_1_S: (6.0, 0.5, 20.0),
     Parameter.BRAKE_M_S2: (5.0, 0.1, 50.0),
     Parameter.BRAKE_RAD_S2: (60.0, 1.0, 1000.0),
     Parameter.WATCHDOG_MS: (100.0, 5.0, 100.0),

@@ -21,6 +21,8 @@ from firmware_bridge.protocol.generated import (
     Command,
     CommandFlag,
     Estop,
+    Goal,
+    GoalKind,
     HealthRequest,
     Hello,
     Parameter,
@@ -30,9 +32,9 @@ from firmware_bridge.protocol.generated import (
 from firmware_bridge.transport.lockstep import LockstepFirmware
 from tests.firmware_bench import need_gcc
 
-GOLDEN = "ba1b2d656d6787476d6074b4b1744a05f81c8d0ef421a47fa8eb3f9e66d48e37"
+GOLDEN = "72c5f03bd4fda56de5af10ce7416e41a588eb189882916f980e74a4fdb884074"
 MS = 1_000_000
-TICKS = 3000
+TICKS = 3300
 
 
 def wave(angle: float) -> float:
@@ -54,7 +56,13 @@ def script() -> Iterator[tuple[bytes, SensorInputs]]:
             out += encoder.encode(Rearm(1, 1 ^ 0xFFFFFFFF))
         if ms % 500 == 499:
             out += encoder.encode(HealthRequest())
-        if ms % 10 == 0 and ms > 5 and not 2200 <= ms < 2500:  # the watchdog has its turn too
+        if ms % 10 == 0 and ms >= 3000:  # a goal of each kind, and a second one of the last
+            kind = (GoalKind.POSE, GoalKind.ROTATE, GoalKind.ORBIT)[min((ms - 3000) // 80, 2)]
+            limits = (1.5, 6.0, 3.0, 30.0, 200.0, 0.0)
+            way = (0.3, -0.2, 2.0) if kind == GoalKind.ORBIT else (0.4, 0.1, -1.0)
+            goal = Goal(ms // 10, int(CommandFlag.ARM), kind, ms // 250, *way, *limits, 100, 10**12 + ms * MS)
+            out += encoder.encode(goal)
+        elif ms % 10 == 0 and ms > 5 and not 2200 <= ms < 2500:  # the watchdog has its turn too
             flags = (
                 CommandFlag.ARM | (CommandFlag.STOP if 900 < ms < 1000 else 0) | (CommandFlag.CHIP if ms > 2000 else 0)
             )

@@ -11,6 +11,7 @@ import pytest
 from firmware_bridge.firmware import build, library
 from tests.firmware_bench import RawHost, need_gcc
 from tests.hil import test_firmware_core as core
+from tests.hil import test_firmware_goals as goals
 
 MUTATIONS: list[tuple[str, str, str, Callable[[RawHost], None]]] = [
     (
@@ -39,22 +40,22 @@ MUTATIONS: list[tuple[str, str, str, Callable[[RawHost], None]]] = [
     ),
     (
         "blk_link.c",
-        "bool sane = core->host_ok;",
-        "bool sane = true;",
+        "bool good = core->host_ok;",
+        "bool good = true;",
         core.test_boots_stopped_and_obeys_nobody_before_the_handshake,
     ),
     ("blk_link.c", "hash == BLK_SCHEMA_HASH;", "true;", core.test_another_schema_is_never_obeyed),
     ("blk_link.c", "if (repeated || came_late", "if (came_late", core.test_repeated_and_old_commands_are_dropped),
     (
         "blk_link.c",
-        "return true;\n}\n\nstatic void on_command",
-        "return false;\n}\n\nstatic void on_command",
+        "return true;\n}\n\nstatic bool sane",
+        "return false;\n}\n\nstatic bool sane",
         core.test_a_command_that_was_held_up_is_dropped,
     ),
     (
         "blk_link.c",
-        "sane && blk_finite(values[i])",
-        "sane",
+        "good && blk_finite(values[i])",
+        "good",
         lambda host: core.test_numbers_that_cannot_be_meant_are_refused(host, float("nan")),
     ),
     (
@@ -75,6 +76,15 @@ MUTATIONS: list[tuple[str, str, str, Callable[[RawHost], None]]] = [
     ("blk_wheels.c", "if (!held) {", "if (true) {", core.test_no_windup_against_a_wall),
     ("blk_wheels.c", "    stay_near_the_wheels(w);", "", core.test_no_windup_against_a_wall),
     ("blk_wheels.c", "back_emf + p[BLK_PARAM_TORQUE_LIMIT]", "back_emf + 9.0f", core.test_no_windup_against_a_wall),
+    ("blk_goal.c", "accel * (distance - 0.5f * knee)", "9.0f * distance", goals.test_arrives_without_overshoot),
+    ("blk_goal.c", "goal->number != g->now.number", "true", goals.test_the_same_number_goes_on_to_the_same_place),
+    ("blk_link.c", "core->goal.active = false;", "", goals.test_the_latest_wins),
+    (
+        "blk_core.c",
+        "if (go && core->goal.active) {",
+        "if (core->goal.active) {",
+        goals.test_the_watchdog_brakes_on_the_way_to_a_goal,
+    ),
     ("blk_core.c", "core->battery_empty_s > BATTERY_EMPTY_S", "false", core.test_empty_battery_latches_a_stop),
     ("blk_core.c", "finite = finite && blk_finite(values[i]);", "", core.test_a_sensor_that_is_not_a_number_stops_it),
 ]

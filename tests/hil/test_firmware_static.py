@@ -83,6 +83,7 @@ def test_no_undefined_behaviour_and_95_percent_of_the_lines(tmp_path: Path) -> N
     assert built.returncode == 0, built.stderr
     suites = [
         "tests/hil/test_firmware_core.py",
+        "tests/hil/test_firmware_goals.py",
         "tests/unit/test_protocol_differential.py",
         "tests/faults/test_link_faults.py",
     ]

@@ -94,18 +94,22 @@ static void drive(blk_core_t *core, float dt_s, blk_actuators_t *out)
 {
     const blk_command_t *command = &core->command.now;
     const float *p = core->params;
-    float target[3] = {0.0f, 0.0f, 0.0f};
     float accel[3];
     const bool go = core->state == BLK_ARMED && (command->flags & BLK_COMMAND_FLAG_STOP) == 0u;
-    if (go) {
+    blk_drive_t wanted = {.accel_m_s2 = p[go ? BLK_PARAM_ACCEL_LIMIT_M_S2 : BLK_PARAM_BRAKE_M_S2],
+                          .accel_rad_s2 = p[go ? BLK_PARAM_ACCEL_LIMIT_RAD_S2 : BLK_PARAM_BRAKE_RAD_S2],
+                          .brake = !go, .at_once = !go};
+    if (go && core->goal.active) {
+        blk_goal_drive(core, dt_s, &wanted);
+    } else if (go) {
         const float vx = command->vx_m_s, vy = command->vy_m_s;
         const float speed = blk_sqrt(vx * vx + vy * vy);
         const float scale = speed > p[BLK_PARAM_MAX_SPEED_M_S] ? p[BLK_PARAM_MAX_SPEED_M_S] / speed : 1.0f;
-        target[0] = vx * scale;
-        target[1] = vy * scale;
-        target[2] = blk_clamp(command->omega_rad_s, -p[BLK_PARAM_MAX_OMEGA_RAD_S], p[BLK_PARAM_MAX_OMEGA_RAD_S]);
+        wanted.twist[0] = vx * scale;
+        wanted.twist[1] = vy * scale;
+        wanted.twist[2] = blk_clamp(command->omega_rad_s, -p[BLK_PARAM_MAX_OMEGA_RAD_S], p[BLK_PARAM_MAX_OMEGA_RAD_S]);
     }
-    blk_wheels_reference(core, target, !go, dt_s, accel);
+    blk_wheels_reference(core, &wanted, dt_s, accel);
     blk_wheels_control(core, accel, dt_s, out->wheel_duty);
     if (core->state == BLK_ARMED && command->dribbler_rad_s != 0.0f) { /* still on in STOP: the ball is to be held */
         const float supply = p[BLK_PARAM_MOTOR_NOMINAL_V] / (core->battery_v > 5.0f ? core->battery_v : 5.0f);

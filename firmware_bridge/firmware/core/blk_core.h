@@ -67,6 +67,24 @@ typedef struct {
 } blk_command_slot_t;
 
 typedef struct {
+    blk_goal_t now;
+    bool active;              /* the command in force is a GOAL */
+    bool known;               /* `now.number` names a goal that has its anchor */
+    bool reached;
+    double x_m, y_m;          /* in the odometry's frame: where to go (POSE, ROTATE), or around what (ORBIT) */
+    double last_theta_rad;
+    float turn_left_rad;
+} blk_goal_state_t;
+
+/* What the wheels are to do in this cycle. */
+typedef struct {
+    float twist[3];
+    float accel_m_s2, accel_rad_s2; /* the steepest slope of the reference */
+    bool brake, at_once;            /* at_once: no ramp over the host's period */
+    bool inertial;                  /* the twist keeps its direction on the ground while the body turns */
+} blk_drive_t;
+
+typedef struct {
     uint64_t t_us;
     uint32_t boot_id;
     char revision[12];
@@ -78,6 +96,7 @@ typedef struct {
     uint32_t rejected, stale_commands, tx_frames, tx_dropped, ticks_missed, watchdog_trips, kicks;
     uint32_t uart_overrun, uart_framing, uart_noise, uart_parity, rx_ring_overflow; /* counted by the port */
     blk_command_slot_t command;
+    blk_goal_state_t goal;
     blk_drive_state_t state;
     bool host_ok, lockstep;
     uint32_t estop_cause, faults;
@@ -107,7 +126,9 @@ void blk_send_telemetry(blk_core_t *core);
 void blk_estop(blk_core_t *core, uint32_t cause);
 void blk_wheels_configure(blk_wheels_t *wheels, const float *params);
 bool blk_wheels_measure(blk_core_t *core, const int32_t *ticks, float dt_s);
-void blk_wheels_reference(blk_core_t *core, const float target[3], bool brake, float dt_s, float accel[3]);
+void blk_wheels_reference(blk_core_t *core, const blk_drive_t *drive, float dt_s, float accel[3]);
+void blk_goal_take(blk_core_t *core, const blk_goal_t *goal);
+void blk_goal_drive(blk_core_t *core, float dt_s, blk_drive_t *drive);
 void blk_wheels_control(blk_core_t *core, const float accel[3], float dt_s, float *duty);
 void blk_odometry_step(blk_core_t *core, const float *wheel_angle, float dt_s);
 void blk_kicker_step(blk_core_t *core, float dt_s, blk_actuators_t *out);

@@ -9,6 +9,8 @@
 #define PROTOCOL_VERSION 1u
 #define FASTEST_SPEED_M_S 20.0f /* a command beyond these is damage, not a wish */
 #define FASTEST_TURN_RAD_S 100.0f
+#define FARTHEST_M 30.0f
+#define FARTHEST_TURN_RAD 32.0f /* five turns */
 #define CLOCK_DRIFT_PPM 300u
 #define STALE_RUN_US 500000u
 
@@ -98,6 +100,7 @@ void blk_send_telemetry(blk_core_t *core)
     const bool rested = core->kicker.since_kick_s * 1000.0f >= core->params[BLK_PARAM_KICKER_RECHARGE_MS];
     flags |= charged && rested ? BLK_STATE_FLAG_KICK_READY : 0u;
     flags |= core->wheels.saturated ? BLK_STATE_FLAG_SATURATED : 0u;
+    flags |= core->goal.active && core->goal.reached ? BLK_STATE_FLAG_AT_GOAL : 0u;
     flags |= o->gyro_calibrated ? BLK_STATE_FLAG_GYRO_CALIBRATED : 0u;
     t.flags = (uint16_t)flags;
     blk_send(core, BLK_MSG_TELEMETRY, &t, sizeof t);
@@ -127,6 +130,7 @@ static void on_hello(blk_core_t *core, const blk_frame_t *frame)
     core->command.seq_known = false;
     core->command.fastest_known = false;
     core->command.stale_run = false;
+    core->goal.known = false;
     send_hello(core);
 }
 
@@ -161,35 +165,72 @@ static bool came_late(blk_core_t *core, const blk_command_t *command, uint32_t l
     return true;
 }
 
-static void on_command(blk_core_t *core, const blk_frame_t *frame)
+static bool sane(const blk_core_t *core, const float *values, int count)
+{
+    bool good = core->host_ok;
+    for (int i = 0; i < count; i++) {
+        good = good && blk_finite(values[i]);
+    }
+    return good;
+}
+
+/* Puts a command into the slot, unless it is repeated, out of order or late. */
+static bool admit(blk_core_t *core, const blk_command_t *command)
 {
     blk_command_slot_t *slot = &core->command;
-    blk_command_t command;
-    memcpy(&command, frame->payload, sizeof command);
-    const float values[5] = {command.vx_m_s, command.vy_m_s, command.omega_rad_s, command.dribbler_rad_s, command.kick_speed_m_s};
-    bool sane = core->host_ok;
-    for (int i = 0; i < 5; i++) {
-        sane = sane && blk_finite(values[i]);
-    }
-    sane = sane && blk_abs(values[0]) <= FASTEST_SPEED_M_S && blk_abs(values[1]) <= FASTEST_SPEED_M_S &&
-           blk_abs(values[2]) <= FASTEST_TURN_RAD_S;
-    if (!sane) {
-        core->rejected++;
-        return;
-    }
     const float watchdog_ms = core->params[BLK_PARAM_WATCHDOG_MS];
-    const float lifetime_ms = blk_min((float)command.valid_for_ms, watchdog_ms);
-    const bool repeated = slot->seq_known && (int16_t)(uint16_t)(command.seq - slot->now.seq) <= 0;
-    if (repeated || came_late(core, &command, (uint32_t)(watchdog_ms * 1000.0f))) {
+    const float lifetime_ms = blk_min((float)command->valid_for_ms, watchdog_ms);
+    const bool repeated = slot->seq_known && (int16_t)(uint16_t)(command->seq - slot->now.seq) <= 0;
+    if (repeated || came_late(core, command, (uint32_t)(watchdog_ms * 1000.0f))) {
         core->stale_commands++;
-        return;
+        return false;
     }
-    command.valid_for_ms = (uint16_t)lifetime_ms;
-    slot->now = command;
+    slot->now = *command;
+    slot->now.valid_for_ms = (uint16_t)lifetime_ms;
     slot->received_us = core->t_us;
     slot->live = true;
     slot->seq_known = true;
-    core->wheels.ramp_left_s = core->params[BLK_PARAM_INTERPOLATION_MS] * 0.001f;
+    return true;
+}
+
+static void on_command(blk_core_t *core, const blk_frame_t *frame)
+{
+    blk_command_t command;
+    memcpy(&command, frame->payload, sizeof command);
+    const float values[5] = {command.vx_m_s, command.vy_m_s, command.omega_rad_s, command.dribbler_rad_s, command.kick_speed_m_s};
+    const bool possible = blk_abs(values[0]) <= FASTEST_SPEED_M_S && blk_abs(values[1]) <= FASTEST_SPEED_M_S &&
+                          blk_abs(values[2]) <= FASTEST_TURN_RAD_S;
+    if (!sane(core, values, 5) || !possible) {
+        core->rejected++;
+        return;
+    }
+    if (admit(core, &command)) {
+        core->goal.active = false;
+        core->goal.known = false; /* a goal that comes back later is a new one */
+        core->wheels.ramp_left_s = core->params[BLK_PARAM_INTERPOLATION_MS] * 0.001f;
+    }
+}
+
+static void on_goal(blk_core_t *core, const blk_frame_t *frame)
+{
+    blk_goal_t goal;
+    memcpy(&goal, frame->payload, sizeof goal);
+    const float values[9] = {goal.x_m, goal.y_m, goal.theta_rad, goal.max_speed_m_s, goal.max_omega_rad_s, goal.accel_m_s2,
+                             goal.accel_rad_s2, goal.dribbler_rad_s, goal.kick_speed_m_s};
+    const bool possible = blk_abs(goal.x_m) <= FARTHEST_M && blk_abs(goal.y_m) <= FARTHEST_M &&
+                          blk_abs(goal.theta_rad) <= FARTHEST_TURN_RAD && goal.max_speed_m_s >= 0.0f &&
+                          goal.max_omega_rad_s >= 0.0f && goal.accel_m_s2 >= 0.01f && goal.accel_rad_s2 >= 0.01f &&
+                          goal.kind <= BLK_GOAL_KIND_ORBIT;
+    if (!sane(core, values, 9) || !possible) {
+        core->rejected++;
+        return;
+    }
+    const blk_command_t command = {.seq = goal.seq, .flags = goal.flags, .dribbler_rad_s = goal.dribbler_rad_s,
+                                   .kick_speed_m_s = goal.kick_speed_m_s, .valid_for_ms = goal.valid_for_ms,
+                                   .host_stamp_ns = goal.host_stamp_ns};
+    if (admit(core, &command)) {
+        blk_goal_take(core, &goal);
+    }
 }
 
 static void on_param(blk_core_t *core, const blk_frame_t *frame)
@@ -227,6 +268,7 @@ static void on_rearm(blk_core_t *core, const blk_frame_t *frame)
         return;
     }
     core->estop_cause = BLK_ESTOP_CAUSE_NONE;
+    core->goal.known = false; /* it may have been carried away */
     core->command.live = false; /* arming needs a command that was sent after the release */
 }
 
@@ -265,6 +307,7 @@ static void dispatch(blk_core_t *core, const blk_frame_t *frame)
     switch (frame->type) {
     case BLK_MSG_HELLO: on_hello(core, frame); break;
     case BLK_MSG_COMMAND: on_command(core, frame); break;
+    case BLK_MSG_GOAL: on_goal(core, frame); break;
     case BLK_MSG_HEALTH_REQUEST: send_health(core); break;
     case BLK_MSG_PARAM_GET:
     case BLK_MSG_PARAM_SET: on_param(core, frame); break;

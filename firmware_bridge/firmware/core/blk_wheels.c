@@ -142,16 +142,20 @@ static void stay_near_the_wheels(blk_wheels_t *w)
 
 /* Moves the reference towards the target: a straight ramp over one host period, no steeper than the limits and the
  * motors allow. The slope that results is the acceleration for the feed-forward, in the turning body frame. */
-void blk_wheels_reference(blk_core_t *core, const float target[3], bool brake, float dt_s, float accel[3])
+void blk_wheels_reference(blk_core_t *core, const blk_drive_t *drive, float dt_s, float accel[3])
 {
     blk_wheels_t *w = &core->wheels;
-    const float *p = core->params;
-    const float limit_m_s2 = p[brake ? BLK_PARAM_BRAKE_M_S2 : BLK_PARAM_ACCEL_LIMIT_M_S2];
-    const float limit_rad_s2 = p[brake ? BLK_PARAM_BRAKE_RAD_S2 : BLK_PARAM_ACCEL_LIMIT_RAD_S2];
-    const float left_s = (brake || w->ramp_left_s < dt_s) ? dt_s : w->ramp_left_s;
+    const bool brake = drive->brake;
+    const float limit_m_s2 = drive->accel_m_s2, limit_rad_s2 = drive->accel_rad_s2;
+    const float left_s = (drive->at_once || w->ramp_left_s < dt_s) ? dt_s : w->ramp_left_s;
     float slope[3];
+    if (drive->inertial) { /* while the body turns, a velocity that keeps its direction turns in the body's frame */
+        const float turn = w->reference[2] * dt_s, vx = w->reference[0];
+        w->reference[0] += turn * w->reference[1];
+        w->reference[1] -= turn * vx;
+    }
     for (int i = 0; i < 3; i++) {
-        slope[i] = (target[i] - w->reference[i]) / left_s;
+        slope[i] = (drive->twist[i] - w->reference[i]) / left_s;
     }
     w->ramp_left_s = left_s - dt_s;
     const float steepness = blk_sqrt(slope[0] * slope[0] + slope[1] * slope[1]);
@@ -170,8 +174,8 @@ void blk_wheels_reference(blk_core_t *core, const float target[3], bool brake, f
         w->reference[i] += slope[i] * dt_s;
     }
     stay_near_the_wheels(w);
-    accel[0] = slope[0] - w->reference[2] * w->reference[1];
-    accel[1] = slope[1] + w->reference[2] * w->reference[0];
+    accel[0] = slope[0] - (drive->inertial ? 0.0f : w->reference[2] * w->reference[1]);
+    accel[1] = slope[1] + (drive->inertial ? 0.0f : w->reference[2] * w->reference[0]);
     accel[2] = slope[2];
 }
 

@@ -25,22 +25,23 @@
 #define BLK_PARAM_INTERPOLATION_MS 19u /* commands are reached by a straight ramp of this length: the host's period */
 #define BLK_PARAM_ACCEL_LIMIT_M_S2 20u /* steepest ramp of the translation; the host plans below it */
 #define BLK_PARAM_ACCEL_LIMIT_RAD_S2 21u /* steepest ramp of the rotation */
-#define BLK_PARAM_BRAKE_M_S2 22u /* controlled brake, translation */
-#define BLK_PARAM_BRAKE_RAD_S2 23u /* controlled brake, rotation */
-#define BLK_PARAM_WATCHDOG_MS 24u /* no valid command for this long: controlled brake, disarmed */
-#define BLK_PARAM_TELEMETRY_PERIOD_MS 25u /* one TELEMETRY each */
-#define BLK_PARAM_DRIBBLER_MAX_RAD_S 26u /* bar speed at duty 1 and nominal voltage */
-#define BLK_PARAM_DRIBBLER_KP 27u /* duty per rad/s of bar speed error, beside the feed-forward */
-#define BLK_PARAM_KICKER_FULL_V 28u /* capacitor voltage at which charging ends */
-#define BLK_PARAM_KICKER_READY_FRACTION 29u /* no kick below this charge */
-#define BLK_PARAM_KICKER_RECHARGE_MS 30u /* least time between two kicks */
-#define BLK_PARAM_KICKER_FLAT_US_PER_M_S 31u /* pulse length by ball speed, flat kicker */
-#define BLK_PARAM_KICKER_CHIP_US_PER_M_S 32u /* pulse length by ball speed, chip kicker */
-#define BLK_PARAM_BREAK_BEAM_ON_MS 33u /* interrupted for this long: ball seen */
-#define BLK_PARAM_BREAK_BEAM_OFF_MS 34u /* free for this long: ball gone */
-#define BLK_PARAM_BATTERY_WARN_V 35u /* fault bit below it */
-#define BLK_PARAM_BATTERY_CUTOFF_V 36u /* latched stop after a second below it (3.1 V a cell) */
-#define BLK_PARAM_COUNT 37u
+#define BLK_PARAM_GOAL_GAIN_1_S 22u /* close to a GOAL: speed per distance */
+#define BLK_PARAM_BRAKE_M_S2 23u /* controlled brake, translation */
+#define BLK_PARAM_BRAKE_RAD_S2 24u /* controlled brake, rotation */
+#define BLK_PARAM_WATCHDOG_MS 25u /* no valid command for this long: controlled brake, disarmed */
+#define BLK_PARAM_TELEMETRY_PERIOD_MS 26u /* one TELEMETRY each */
+#define BLK_PARAM_DRIBBLER_MAX_RAD_S 27u /* bar speed at duty 1 and nominal voltage */
+#define BLK_PARAM_DRIBBLER_KP 28u /* duty per rad/s of bar speed error, beside the feed-forward */
+#define BLK_PARAM_KICKER_FULL_V 29u /* capacitor voltage at which charging ends */
+#define BLK_PARAM_KICKER_READY_FRACTION 30u /* no kick below this charge */
+#define BLK_PARAM_KICKER_RECHARGE_MS 31u /* least time between two kicks */
+#define BLK_PARAM_KICKER_FLAT_US_PER_M_S 32u /* pulse length by ball speed, flat kicker */
+#define BLK_PARAM_KICKER_CHIP_US_PER_M_S 33u /* pulse length by ball speed, chip kicker */
+#define BLK_PARAM_BREAK_BEAM_ON_MS 34u /* interrupted for this long: ball seen */
+#define BLK_PARAM_BREAK_BEAM_OFF_MS 35u /* free for this long: ball gone */
+#define BLK_PARAM_BATTERY_WARN_V 36u /* fault bit below it */
+#define BLK_PARAM_BATTERY_CUTOFF_V 37u /* latched stop after a second below it (3.1 V a cell) */
+#define BLK_PARAM_COUNT 38u
 
 typedef struct { float initial, minimum, maximum; } blk_param_row_t;
 
@@ -67,6 +68,7 @@ typedef struct { float initial, minimum, maximum; } blk_param_row_t;
     {10.0f, 1.0f, 50.0f}, \
     {8.0f, 0.1f, 50.0f}, \
     {120.0f, 1.0f, 1000.0f}, \
+    {6.0f, 0.5f, 20.0f}, \
     {5.0f, 0.1f, 50.0f}, \
     {60.0f, 1.0f, 1000.0f}, \
     {100.0f, 5.0f, 100.0f}, \

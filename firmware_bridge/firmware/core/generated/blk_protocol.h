@@ -7,7 +7,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-endian");
 
-#define BLK_SCHEMA_HASH 0xFE31BCAEu
+#define BLK_SCHEMA_HASH 0xFA6E5566u
 #define BLK_PAYLOAD_MAX 90u
 
 #define BLK_MSG_HELLO 1u
@@ -22,6 +22,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-en
 #define BLK_MSG_REARM 10u
 #define BLK_MSG_TICK 11u
 #define BLK_MSG_TICK_ACK 12u
+#define BLK_MSG_GOAL 13u
 
 /* Bits of COMMAND.flags */
 #define BLK_COMMAND_FLAG_ARM 0x0001u
@@ -37,6 +38,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-en
 #define BLK_STATE_FLAG_KICK_READY 0x0020u
 #define BLK_STATE_FLAG_SATURATED 0x0040u
 #define BLK_STATE_FLAG_GYRO_CALIBRATED 0x0080u
+#define BLK_STATE_FLAG_AT_GOAL 0x0100u
 
 /* Bits of TELEMETRY.faults */
 #define BLK_FAULT_BIT_COMMAND_TIMEOUT 0x0001u
@@ -44,6 +46,11 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-en
 #define BLK_FAULT_BIT_BATTERY_EMPTY 0x0004u
 #define BLK_FAULT_BIT_SENSOR 0x0008u
 #define BLK_FAULT_BIT_ENCODER_JUMP 0x0010u
+
+/* GOAL.kind */
+#define BLK_GOAL_KIND_POSE 0u
+#define BLK_GOAL_KIND_ROTATE 1u
+#define BLK_GOAL_KIND_ORBIT 2u
 
 /* HEALTH.estop_cause */
 #define BLK_ESTOP_CAUSE_NONE 0u
@@ -188,6 +195,26 @@ typedef struct __attribute__((packed)) {
 } blk_tick_ack_t;
 _Static_assert(sizeof(blk_tick_ack_t) == 33u, "TICK_ACK size");
 
+/* Where to go, driven by the device itself; a command like COMMAND: same slot, same counter, same watchdog, the latest wins. */
+typedef struct __attribute__((packed)) {
+    uint16_t seq;
+    uint16_t flags;
+    uint16_t kind;
+    uint16_t number;
+    float x_m;
+    float y_m;
+    float theta_rad;
+    float max_speed_m_s;
+    float max_omega_rad_s;
+    float accel_m_s2;
+    float accel_rad_s2;
+    float dribbler_rad_s;
+    float kick_speed_m_s;
+    uint16_t valid_for_ms;
+    uint64_t host_stamp_ns;
+} blk_goal_t;
+_Static_assert(sizeof(blk_goal_t) == 54u, "GOAL size");
+
 /* Payload bytes of a message type, or -1 when there is no such type. */
 static inline int blk_payload_size(uint8_t type)
 {
@@ -204,6 +231,7 @@ static inline int blk_payload_size(uint8_t type)
     case BLK_MSG_REARM: return 8;
     case BLK_MSG_TICK: return 49;
     case BLK_MSG_TICK_ACK: return 33;
+    case BLK_MSG_GOAL: return 54;
     default: return -1;
     }
 }

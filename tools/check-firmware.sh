@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# What tools say about the C firmware without a robot. One report a lane; exit 1 when a lane found something that
+# firmware_bridge/firmware/deviations.md does not list. A lane whose tool is missing says so and is skipped.
+#   tools/check-firmware.sh [--out runs/firmware-check] [gcc tidy cppcheck fuzz proof ...]
+#   FUZZ_SECONDS=5 tools/check-firmware.sh fuzz
+set -uo pipefail
+cd "$(dirname "$0")/.."
+out=runs/firmware-check
+[ "${1:-}" = --out ] && { out=$2; shift 2; }
+lanes=${*:-gcc tidy cppcheck fuzz proof}
+firmware=firmware_bridge/firmware
+core=$firmware/core
+mkdir -p "$out"
+failed=0
+
+# tool NAME...: the first that is installed (Debian names clang's tools by version).
+tool() { local name; for name in "$@"; do command -v "$name" && return 0; done; return 1; }
+# skip LANE WHAT PACKAGES: say why, in the report too.
+skip() { echo "$1: skipped: $2 is not installed (sudo apt-get install --no-install-recommends $3)" | tee "$out/$1.txt"; }
+# verdict LANE FOUND WORDS: FOUND is the number of findings outside the list.
+verdict() {
+  if [ "$2" = 0 ]; then echo "$1: ok: $3"; else echo "$1: FAILED: $3, see $out/$1.txt"; failed=1; fi
+}
+
+lane_gcc() {
+  local gcc; gcc=$(tool gcc) || { skip gcc gcc "gcc libc6-dev"; return; }
+  local scratch; scratch=$(mktemp -d)
+  local flags="-std=c11 -O2 -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wdouble-promotion -Wcast-qual \
+    -Wcast-align=strict -Wmissing-prototypes -Wstrict-prototypes -Wundef -Wswitch-enum -fanalyzer \
+    -DBLK_LOCKSTEP=1 -D_GNU_SOURCE"
+  local root=$PWD
+  (cd "$scratch" && "$gcc" $flags -c "$root"/$core/*.c "$root"/$firmware/ports/host_*/*.c) >"$out/gcc.txt" 2>&1
+  local status=$?
+  rm -rf "$scratch"
+  local n; n=$(grep -c 'warning:\|error:' "$out/gcc.txt")
+  verdict gcc $((status + n)) "$n warnings with -fanalyzer"
+}
+
+lane_tidy() {
+  local tidy; tidy=$(tool clang-tidy clang-tidy-14 clang-tidy-16 clang-tidy-18) || { skip tidy clang-tidy clang-tidy-14; return; }
+  local checks='-*,bugprone-*,cert-*,misc-*,clang-analyzer-*,performance-*,portability-*'
+  local off; off=$(sed -n 's/^| `tidy` | \([a-zA-Z.*,-]*\) |.*/,-\1/p' $firmware/deviations.md | tr -d '\n')
+  "$tidy" --checks="$checks$off" $core/*.c -- -std=c11 -DBLK_LOCKSTEP=1 >"$out/tidy.txt" 2>"$out/tidy.err"
+  local status=$?
+  rm -f "$out/tidy.err"
+  local n; n=$(grep -c 'warning:\|error:' "$out/tidy.txt")
+  verdict tidy $((n + (n == 0 ? status : 0))) "$n findings outside the deviation list"
+}
+
+lane_cppcheck() {
+  local check; check=$(tool cppcheck) || { skip cppcheck cppcheck cppcheck; return; }
+  "$check" --enable=warning,style,performance,portability --inconclusive --std=c11 --platform=unix32 -q \
+    --suppress=missingIncludeSystem --addon=misra --template='{file}:{line} {id}' $core/*.c 2>"$out/cppcheck.txt"
+  local allowed; allowed=$(sed -n 's/^| \([0-9., ]*\) |.*/\1/p' $firmware/misra.md | tr -d ' ' | tr ',' '\n')
+  local n; n=$(awk '{print $2}' "$out/cppcheck.txt" | sed 's/^misra-c2012-//' | grep -vxF "$allowed" | grep -c .)
+  verdict cppcheck "$n" "$n findings outside misra.md ($(grep -c . "$out/cppcheck.txt") inside and outside)"
+}
+
+lane_fuzz() {
+  local clang; clang=$(tool clang clang-14 clang-16 clang-18) || { skip fuzz clang "clang-14 libclang-rt-14-dev"; return; }
+  local seconds=${FUZZ_SECONDS:-30} binary="$out/fuzz"
+  if ! "$clang" -g -O1 -std=c11 -ffp-contract=off -fsanitize=fuzzer,address,undefined,float-cast-overflow \
+    -fno-sanitize-recover=all -DBLK_LOCKSTEP=1 $firmware/checks/fuzz.c $core/*.c -lm -o "$binary" >"$out/fuzz.txt" 2>&1; then
+    grep -q 'libclang_rt' "$out/fuzz.txt" && { skip fuzz "clang's libFuzzer" libclang-rt-14-dev; return; }
+    verdict fuzz 1 "the harness does not build"; return
+  fi
+  mkdir -p "$out/corpus"
+  "$binary" -max_total_time="$seconds" -max_len=600 -seed=1 -print_final_stats=1 -artifact_prefix="$out/" "$out/corpus" \
+    >>"$out/fuzz.txt" 2>&1
+  local status=$?
+  local runs; runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out/fuzz.txt")
+  verdict fuzz $status "${runs:-0} inputs in $seconds s with ASan and UBSan"
+}
+
+lane_proof() {
+  local frama; frama=$(tool frama-c) || { skip proof frama-c frama-c-base; return; }
+  : >"$out/proof.txt"
+  local alarms=0 harness sources n
+  for harness in framing link; do
+    sources="$core/blk_framing.c"
+    [ $harness = link ] && sources="$sources $core/blk_link.c"
+    # Numbers that are not finite are data here: the code itself looks for them.
+    timeout 300 "$frama" -eva -eva-precision 1 -eva-auto-loop-unroll 128 -eva-no-results -warn-special-float none \
+      -c11 -machdep gcc_x86_64 -cpp-extra-args="-I$core -DBLK_LOCKSTEP=1 -include $firmware/checks/eva.h" \
+      $firmware/checks/eva_$harness.c $sources >"$out/proof-$harness.txt" 2>&1
+    local status=$?
+    n=$(grep -c '\[eva:alarm\]' "$out/proof-$harness.txt")
+    grep -q 'EVA ANALYSIS\|ANALYSIS SUMMARY\|alarms generated' "$out/proof-$harness.txt" || n=$((n + 1))
+    [ $status = 0 ] || n=$((n + 1))
+    echo "$harness: $n alarms" | tee -a "$out/proof.txt"
+    grep '\[eva:alarm\]' -A1 "$out/proof-$harness.txt" >>"$out/proof.txt"
+    alarms=$((alarms + n))
+  done
+  verdict proof $alarms "$alarms alarms in framing, link and parameter handling (Frama-C Eva)"
+}
+
+for lane in $lanes; do
+  declare -F "lane_$lane" >/dev/null || { echo "no such lane: $lane (gcc tidy cppcheck fuzz proof)" >&2; exit 2; }
+  "lane_$lane"
+done
+exit $failed
