@@ -64,7 +64,12 @@ setup(
     include_package_data=True,
     package_data={
         "robot": ["config/**/*.toml"],
-        "perception": ["detection/models/*", "detection/kernels/*"],
+        "perception": [
+            "detection/models/*",
+            "detection/kernels/*",
+            "training/recipes/*.toml",
+            "training/splits/*.toml",
+        ],
         "firmware_bridge": [
             "firmware/core/**/*.[ch]",
             "firmware/ports/**/*.[ch]",

@@ -65,6 +65,7 @@ def pictures(paths: tuple[Path, ...]) -> list[Path]:
 def run(args: Args) -> int:
     """Detect; returns 0."""
     import cv2
+import numpy as np
 
     from perception.detection import DetectionConfig, load_detector
     from robot.core.errors import ConfigError
@@ -79,9 +80,10 @@ def run(args: Args) -> int:
     detector = load_detector(config)
     rows = []
     for path in files:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
+        read = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if read is None:
             raise DataError(f"cannot read the picture {path}", hint="is it a whole JPEG or PNG file?")
+        image = np.asarray(read, np.uint8)
         for d in detector.detect(image):
             box = [round(v, 2) for v in d.box_px]
             rows.append(
