@@ -80,7 +80,7 @@ lane_proof() {
     sources="$core/blk_framing.c"
     [ $harness = link ] && sources="$sources $core/blk_link.c"
     # Numbers that are not finite are data here: the code itself looks for them.
-    timeout 300 "$frama" -eva -eva-precision 1 -eva-auto-loop-unroll 128 -eva-no-results -warn-special-float none \
+    timeout 300 "$frama" -eva -eva-precision 1 -eva-auto-loop-unroll 128 -eva-split-return full -eva-no-results -warn-special-float none \
       -c11 -machdep gcc_x86_64 -cpp-extra-args="-I$core -DBLK_LOCKSTEP=1 -include $firmware/checks/eva.h" \
       $firmware/checks/eva_$harness.c $sources >"$out/proof-$harness.txt" 2>&1
     local status=$?

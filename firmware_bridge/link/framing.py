@@ -103,6 +103,9 @@ class FrameDecoder:
         except cobs.DecodeError:
             counters.cobs_errors += 1
             return None
+        if not raw:  # the device's decoder has no other word for it
+            counters.cobs_errors += 1
+            return None
         if len(raw) < 4:
             counters.length_errors += 1
             return None

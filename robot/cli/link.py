@@ -1,10 +1,12 @@
 """Look at the serial link: live counters, rates and round trips, without ever moving the robot.
 
 Example: blackout link monitor --port /dev/ttyTHS1 --seconds 10
+Example: blackout link soak --seconds 60 --faults 1e-3
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -16,20 +18,26 @@ from firmware_bridge.link.link import Link, LinkState
 from firmware_bridge.transport.base import open_transport
 from firmware_bridge.transport.monitor import watch
 from firmware_bridge.transport.ports import candidates
+from firmware_bridge.transport.soak import soak
 
 
 @dataclass(frozen=True)
 class Args:
     """Flags of `blackout link`."""
 
-    action: Annotated[Literal["monitor", "find-port"], tyro.conf.Positional]
-    """monitor: live figures, one line a second. find-port: which serial ports are here."""
+    action: Annotated[Literal["monitor", "find-port", "soak"], tyro.conf.Positional]
+    """monitor: live figures, one line a second. find-port: which serial ports are here. soak: telemetry at 1 kHz
+    and 500 commands a second, every loss counted; the wheels stand still."""
     port: str = "pty"
-    """A serial device, or `pty` for the firmware core in a process of its own."""
+    """A serial device, `tcp://HOST:PORT`, or `pty` for the firmware core in a process of its own."""
     baud: int = 921_600
     """Bits per second."""
     seconds: int = 0
-    """Stop after so many lines; 0 goes on until Ctrl-C."""
+    """Stop after so many lines; 0 goes on until Ctrl-C (soak: 60)."""
+    faults: float = 0.0
+    """soak: chance per byte of a flipped bit, of a lost and of a doubled byte, and per read of a stall."""
+    seed: int = 1
+    """soak: of the faults."""
 
 
 def run(args: Args) -> int:
@@ -41,7 +49,20 @@ def run(args: Args) -> int:
         if not found:
             print("no serial port; is the microcontroller plugged in and powered?")
         return 0 if found else 1
-    return _monitor(args)
+    return _soak(args) if args.action == "soak" else _monitor(args)
+
+
+def _soak(args: Args) -> int:
+    transport = open_transport(LinkConfig(port=args.port, baud=args.baud))
+    try:
+        report = soak(transport, args.seconds or 60, args.faults, args.seed)
+    finally:
+        transport.close()
+    for name, value in dataclasses.asdict(report).items():
+        print(f"{name:24s} {value:.3f}" if isinstance(value, float) else f"{name:24s} {value}")
+    good = report.undetected == 0 and (args.faults > 0.0 or report.lost_here + report.lost_device == 0)
+    print("soak: ok" if good else "soak: FAILED")
+    return 0 if good else 1
 
 
 def _monitor(args: Args) -> int:

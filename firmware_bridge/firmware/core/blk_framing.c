@@ -16,7 +16,7 @@ uint16_t blk_crc16(const uint8_t *data, size_t size)
 
 size_t blk_frame_encode(uint8_t type, uint8_t seq, const void *payload, size_t size, uint8_t *wire)
 {
-    uint8_t raw[BLK_RAW_MAX];
+    uint8_t raw[BLK_RAW_MAX] = {0};
     if (size > BLK_PAYLOAD_MAX) {
         return 0;
     }
@@ -54,10 +54,11 @@ static size_t cobs_decode(uint8_t *data, size_t size)
         if (code == 0u || code - 1u > size - in) {
             return 0;
         }
-        for (size_t i = 1; i < code; i++) {
+        /* What is written never overtakes what is read; the bounds on `out` only help the prover. */
+        for (size_t i = 1; i < code && in < size && out < BLK_RAW_MAX; i++) {
             data[out++] = data[in++];
         }
-        if (code != 0xFFu && in < size) {
+        if (code != 0xFFu && in < size && out < BLK_RAW_MAX) {
             data[out++] = 0;
         }
     }

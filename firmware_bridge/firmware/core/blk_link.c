@@ -9,6 +9,7 @@
 #define PROTOCOL_VERSION 1u
 #define FASTEST_SPEED_M_S 20.0f /* a command beyond these is damage, not a wish */
 #define FASTEST_TURN_RAD_S 100.0f
+#define LONGEST_MS 100.0f /* the schema's limit, said again where lives depend on it */
 #define FARTHEST_M 30.0f
 #define FARTHEST_TURN_RAD 32.0f /* five turns */
 #define CLOCK_DRIFT_PPM 300u
@@ -31,7 +32,7 @@ void blk_core_init(blk_core_t *core, uint32_t boot_id)
 /* All or nothing: half a frame in the ring would also cost its neighbour. */
 static bool queue_frame(blk_core_t *core, uint8_t type, uint8_t seq, const void *payload, size_t size)
 {
-    uint8_t wire[BLK_WIRE_MAX];
+    uint8_t wire[BLK_WIRE_MAX] = {0};
     const size_t length = blk_frame_encode(type, seq, payload, size, wire);
     if (length > BLK_TX_RING - (core->tx_head - core->tx_tail)) {
         return false;
@@ -178,7 +179,7 @@ static bool sane(const blk_core_t *core, const float *values, int count)
 static bool admit(blk_core_t *core, const blk_command_t *command)
 {
     blk_command_slot_t *slot = &core->command;
-    const float watchdog_ms = core->params[BLK_PARAM_WATCHDOG_MS];
+    const float watchdog_ms = blk_clamp(core->params[BLK_PARAM_WATCHDOG_MS], 0.0f, LONGEST_MS);
     const float lifetime_ms = blk_min((float)command->valid_for_ms, watchdog_ms);
     const bool repeated = slot->seq_known && (int16_t)(uint16_t)(command->seq - slot->now.seq) <= 0;
     if (repeated || came_late(core, command, (uint32_t)(watchdog_ms * 1000.0f))) {
@@ -326,7 +327,7 @@ static void dispatch(blk_core_t *core, const blk_frame_t *frame)
 
 void blk_core_receive(blk_core_t *core, uint64_t t_us, const uint8_t *data, size_t size)
 {
-    blk_frame_t frame;
+    blk_frame_t frame = {0};
     if (!core->lockstep) {
         core->t_us = t_us;
     }
