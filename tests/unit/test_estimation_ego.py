@@ -46,20 +46,22 @@ def test_transition_matrix_is_the_derivative_of_the_prediction(motion: Motion) -
     assert np.abs(transition - numeric).max() < 3e-5
 
 
-def test_the_depth_of_a_goal_shows_beside_its_post() -> None:
-    """Seen from the right, the left edge is the left post and the right edge the corner behind the right post."""
+@pytest.mark.parametrize("mirror", [1.0, -1.0])
+def test_the_depth_of_a_goal_shows_beside_its_post(mirror: float) -> None:
+    """Seen at an angle, the far edge is the far post and the near edge the corner behind the near post."""
     model = GoalModel(VisionConfig(), FIELD, CAMERA)
     x = np.zeros(SIZE)
-    x[POSE] = 3.0, -2.0, 1.0
+    x[POSE] = 3.0, -2.0 * mirror, 1.0 * mirror
     view, _ = model.view(x, goal_corners(FIELD, 1))
-    camera = Pose2(3.0, -2.0, 1.0).transform((CAMERA.mounting.x_m, CAMERA.mounting.y_m))
+    camera = Pose2(*x[POSE]).transform((CAMERA.mounting.x_m, CAMERA.mounting.y_m))
 
     def azimuth(corner_x: float, corner_y: float) -> float:
-        return math.atan2(corner_y - camera[1], corner_x - camera[0]) - 1.0
+        return math.atan2(corner_y - camera[1], corner_x - camera[0]) - x[THETA]
 
-    assert view[0] == pytest.approx(azimuth(4.5, 0.5), abs=1e-9)
-    assert view[1] == pytest.approx(azimuth(4.68, -0.5), abs=1e-9)
-    assert view[2] == pytest.approx(math.atan2(0.17, math.dist(camera, (4.5, -0.5))), abs=1e-9)
+    far, near = (view[0], view[1]) if mirror > 0 else (view[1], view[0])
+    assert far == pytest.approx(azimuth(4.5, 0.5 * mirror), abs=1e-9)
+    assert near == pytest.approx(azimuth(4.68, -0.5 * mirror), abs=1e-9)
+    assert view[2] == pytest.approx(math.atan2(0.17, math.dist(camera, (4.5, -0.5 * mirror))), abs=1e-9)
 
 
 def test_goal_jacobian_is_the_derivative_of_the_view() -> None:
