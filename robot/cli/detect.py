@@ -65,7 +65,7 @@ def pictures(paths: tuple[Path, ...]) -> list[Path]:
 def run(args: Args) -> int:
     """Detect; returns 0."""
     import cv2
-import numpy as np
+    import numpy as np
 
     from perception.detection import DetectionConfig, load_detector
     from robot.core.errors import ConfigError
