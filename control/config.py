@@ -73,7 +73,7 @@ class SearchConfig:
     turn_s: float = 0.13
     look_rate_rad_s: float = 0.8
     look_s: tuple[float, ...] = (0.19, 0.26)
-    look_ranges_m: tuple[float, ...] = (5.0, 3.0)
+    look_ranges_m: tuple[float, ...] = (5.0, 3.0, 2.0)
     sharp_rad_s: float = 1.4
     blurred_range_m: float = 3.0
     blind_rad_s: float = 3.0
@@ -83,8 +83,8 @@ class SearchConfig:
     candidate_lost_s: float = 0.6
     ignore_s: float = 4.0
     ignore_radius_m: float = 0.35
-    travel_speed_m_s: float = 2.0
-    travel_accel_m_s2: float = 2.5
+    travel_speed_m_s: float = 2.5
+    travel_accel_m_s2: float = 3.0
     travel_arrive_m: float = 0.25
     wall_distance_m: float = 0.6
     hop_min_m: float = 0.8
@@ -141,8 +141,8 @@ class ApproachConfig:
 class DockConfig:
     """The last straight: dribbler on, slowly onto the ball, the last part blind."""
 
-    speed_m_s: float = 0.45
-    contact_speed_m_s: float = 0.28
+    speed_m_s: float = 0.60
+    contact_speed_m_s: float = 0.35
     slow_zone_m: float = 0.10
     wall_zone_m: float = 0.12
     wall_speed_m_s: float = 0.20
@@ -171,7 +171,7 @@ class HoldConfig:
     regrip_speed_m_s: float = 0.25
     regrip_m: float = 0.09
     regrip_s: float = 0.6
-    back_off_m: float = 0.35
+    back_off_m: float = 0.40
     back_off_speed_m_s: float = 0.8
     look_s: float = 0.6
     first_move_m: float = 0.08
@@ -185,9 +185,9 @@ class HoldConfig:
 class PlayConfig:
     """What concerns all plays: how slow is DEGRADED, when a break-beam is believed, when a place is given up.
 
-    A ball that is seen within `unmoved_m` of its old place after the robot has driven over it is none (a mark on the
-    carpet, a reflection): that place is ignored for `ignore_after_misses_s`, the next one for four times as long;
-    after `misses_until_ignored` empty docks in a row any place is. A break-beam that is closed for `beam_stuck_s`
+    A ball that is seen within `unmoved_m` of its old place after the robot has driven over it `drives_over_a_mark`
+    times is none (a mark on the carpet, a reflection): that place is ignored for `ignore_after_misses_s`, and so is
+    any place after `misses_until_ignored` empty docks in a row. A break-beam that is closed for `beam_stuck_s`
     while the ball is seen further than `beam_trust_range_m` away is stuck (dirt, a bent sensor).
     """
 
@@ -196,8 +196,9 @@ class PlayConfig:
     beam_trust_range_m: float = 0.35
     beam_stuck_s: float = 0.3
     misses_until_ignored: int = 4
-    ignore_after_misses_s: float = 8.0
-    unmoved_m: float = 0.08
+    ignore_after_misses_s: float = 15.0
+    unmoved_m: float = 0.06
+    drives_over_a_mark: int = 2
 
     def __post_init__(self) -> None:
         """Check the values."""

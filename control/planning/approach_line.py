@@ -75,11 +75,9 @@ def _nearer(ball_world_m: Vec2, robot_world_m: Vec2) -> Vec2:
 def _crosses(places: FloatArray, start: Vec2, wall_points: FloatArray) -> BoolArray:
     """Return which straight ways from `start` to the (N, 2) places run through the walls' points."""
     way = places - start
-    length = np.maximum(np.hypot(way[:, 0], way[:, 1]), 1e-9)
-    along_x, along_y = way[:, :1] / length[:, None], way[:, 1:] / length[:, None]
-    dx, dy = wall_points[:, 0] - start[0], wall_points[:, 1] - start[1]
-    along = along_x * dx + along_y * dy
-    across = along_x * dy - along_y * dx
-    beyond = along - np.clip(along, 0.0, length[:, None])
-    nearest: FloatArray = np.hypot(beyond, across).min(axis=1)
+    square = np.maximum((way**2).sum(axis=1), 1e-12)
+    offsets = wall_points - start
+    share = np.clip((offsets @ way.T).T / square[:, None], 0.0, 1.0)
+    gaps = offsets[None, :, :] - share[:, :, None] * way[:, None, :]
+    nearest: FloatArray = np.hypot(gaps[:, :, 0], gaps[:, :, 1]).min(axis=1)
     return nearest < _WALL_THICKNESS_M

@@ -28,6 +28,7 @@ _EVIDENCE_MAX = 6
 _NEAR_WALL_M = 2.2
 _WALL_GRID_M = 0.04
 _WALL_GAP_M = 0.8
+_GRAZING_RAD = math.radians(4.0)
 _WALL_POINTS_MAX = 4000
 _OWN_RADIUS_M = 0.45
 
@@ -184,9 +185,9 @@ class FieldMemory:
         if len(self._walls) > _WALL_POINTS_MAX:
             self._walls.clear()
         near = table[table[:, 1] < _NEAR_WALL_M]
-        angles = pose.theta_rad + near[:, 0]
-        points = np.column_stack([pose.x_m + near[:, 1] * np.cos(angles), pose.y_m + near[:, 1] * np.sin(angles)])
-        for key in {(round(x / _WALL_GRID_M), round(y / _WALL_GRID_M)) for x, y in _filled(points).tolist()}:
+        for x, y in _filled(near).tolist():
+            place = pose.transform((x, y))
+            key = (round(place[0] / _WALL_GRID_M), round(place[1] / _WALL_GRID_M))
             self._walls[key] = self._walls.get(key, 0) + 1
 
     def _pose_at(self, t_ns: int) -> tuple[Pose2, float] | None:
@@ -197,11 +198,21 @@ class FieldMemory:
         return pose, turning
 
 
-def _filled(points: FloatArray) -> FloatArray:
-    """Return a polyline's points with its short stretches filled in: a wall seen along its length has few points."""
+def _filled(edge: FloatArray) -> FloatArray:
+    """Return (N, 2) robot-frame points of a carpet's edge, with stretches along walls filled in.
+
+    A wall seen along its length has few points. A jump in range that no wall at more than `_GRAZING_RAD` to the ray
+    explains is left open: it is the outline of something that stands in front of the wall, a ball for instance.
+
+    Args:
+        edge: (N, 2) bearing and range, sorted by bearing.
+    """
+    points = np.column_stack([edge[:, 1] * np.cos(edge[:, 0]), edge[:, 1] * np.sin(edge[:, 0])])
     if len(points) < 2:
         return points
     steps = np.hypot(*np.diff(points, axis=0).T)
-    counts = np.where(steps <= _WALL_GAP_M, np.ceil(steps / _WALL_GRID_M), 1).astype(np.int64)
-    parts = [a + (b - a) * np.arange(n)[:, None] / n for a, b, n in zip(points, points[1:], counts, strict=False)]
+    jumps = np.abs(np.diff(edge[:, 1])) / np.minimum(edge[1:, 1], edge[:-1, 1])
+    joined = (steps <= _WALL_GAP_M) & (jumps <= np.diff(edge[:, 0]) / math.tan(_GRAZING_RAD))
+    counts = np.where(joined, np.ceil(steps / _WALL_GRID_M), 1).astype(np.int64)
+    parts = [a + (b - a) * np.arange(n)[:, None] / n for a, b, n in zip(points, points[1:], counts, strict=False) if n]
     return np.vstack([*parts, points[-1:]])

@@ -59,29 +59,39 @@ class Stage1(SkillPlay):
         if skill in ("dock", "hold") and step.status is Status.FAILED:
             notes.misses += 1
             notes.empty_docks = notes.empty_docks + 1 if skill == "dock" else 0
-            notes.driven_over_m = notes.hint_in_world_m if step.state == "miss" else None
+            if step.state == "miss":
+                self._note_driven_over(view)
             if notes.empty_docks >= view.config.play.misses_until_ignored and view.ball is not None:
                 notes.empty_docks = 0
-                self._ignore(view, view.ball, 1.0)
-        if skill == "back_off" and step.status is Status.DONE and self._was_driven_over(view):
-            notes.phantoms += 1
+                self._ignore(view, view.ball)
+        if skill == "back_off" and step.status is Status.DONE and self._is_a_mark(view):
+            notes.hint_in_world_m = None
             return "search"
         return self._hold(view) if following == "hold" and skill != "go_to" else following
 
-    def _was_driven_over(self, view: View) -> bool:
-        """True, and the place ignored from now on, when the ball lies where the robot has just been."""
-        ball, place = view.ball, view.notes.driven_over_m
-        if ball is None or place is None or math.dist(ball, place) > view.config.play.unmoved_m:
+    @staticmethod
+    def _note_driven_over(view: View) -> None:
+        notes, place = view.notes, view.notes.hint_in_world_m
+        if place is None:
+            return
+        again = notes.driven_over_m is not None and math.dist(place, notes.driven_over_m) < view.config.play.unmoved_m
+        notes.driven_over = notes.driven_over + 1 if again else 1
+        notes.driven_over_m = place
+
+    def _is_a_mark(self, view: View) -> bool:
+        """True, and the place ignored from now on, when driving over the ball twice has not moved it."""
+        ball, notes, config = view.ball, view.notes, view.config.play
+        if ball is None or notes.driven_over_m is None or notes.driven_over < config.drives_over_a_mark:
             return False
-        view.notes.hint_in_world_m = None
-        self._ignore(view, ball, 1.0 if view.notes.phantoms == 0 else 4.0)
+        if math.dist(ball, notes.driven_over_m) > config.unmoved_m:
+            return False
+        self._ignore(view, ball)
         return True
 
     @staticmethod
-    def _ignore(view: View, place: tuple[float, float], times: float) -> None:
-        config = view.config.play
+    def _ignore(view: View, place: tuple[float, float]) -> None:
         radius_m = view.config.search.ignore_radius_m
-        view.notes.ignore(place, radius_m, view.t_now_ns, times * config.ignore_after_misses_s)
+        view.notes.ignore(place, radius_m, view.t_now_ns, view.config.play.ignore_after_misses_s)
 
     def _hold(self, view: View) -> str:
         if self._moved:

@@ -49,9 +49,9 @@ class Notes:
     beam_stuck: bool = False
     """The break-beam stays closed although the ball was seen elsewhere: it says nothing until it opens."""
     driven_over_m: Vec2 | None = None
-    """Where the last dock passed without meeting a ball, world frame."""
-    phantoms: int = 0
-    """How often a ball turned out to be none because driving over it did not move it."""
+    """Where docks have passed without meeting a ball, world frame."""
+    driven_over: int = 0
+    """How many docks in a row have passed over that same place."""
     goal_in_world: Pose2 | None = None
     """Where `go_to` should go."""
 

@@ -141,7 +141,8 @@ class Bench:
         hold = self.body.ball_hold_x_m(BALL_RADIUS_M)
         inside = abs(y) < 0.5 * self.body.mouth_width_m - 0.005
         if inside and x < hold + 0.012 and x > 0.0:
-            self._touch()
+            if self._kicked_away():
+                return
             wanted = self.robot.rotate((self.twist.vx_m_s, self.twist.vy_m_s))
             closing = math.hypot(vx - wanted[0], vy - wanted[1])
             if dribbling and closing < 0.8:  # the bar grips
@@ -151,7 +152,8 @@ class Bench:
                 bx, by = self.robot.transform((hold + 0.001, y))
                 vx, vy = self.robot.rotate((max(1.5 * self.twist.vx_m_s, 0.0), 0.0))
         elif not (inside and x > 0.0) and math.hypot(x, y) < self.body.radius_m + BALL_RADIUS_M:
-            self._touch()
+            if self._kicked_away():
+                return
             reach = (self.body.radius_m + BALL_RADIUS_M) / max(1e-6, math.hypot(x, y))
             bx, by = self.robot.transform((x * reach, y * reach))
             push = 0.6 + 1.2 * self.twist.speed_m_s()
@@ -165,13 +167,17 @@ class Bench:
         x, y = self.robot.inverse().transform(self.ball)
         self.in_mouth = abs(y) < 0.5 * self.body.mouth_width_m and 0.0 < x < hold + 0.010
 
-    def _touch(self) -> None:
-        if not self.touched and self.first_contact_kick_m_s > 0.0:
-            angle = self.robot.theta_rad + 0.5
-            kick = self.first_contact_kick_m_s
-            self.ball_velocity = (kick * math.cos(angle), kick * math.sin(angle))
-            self.ball = self.robot.transform((self.body.ball_hold_x_m() + 0.02, 0.02))
-        self.touched = True
+    def _kicked_away(self) -> bool:
+        """True when this is the first contact, and it knocks the ball away."""
+        first, self.touched = not self.touched, True
+        if not first or self.first_contact_kick_m_s <= 0.0:
+            return False
+        angle = self.robot.theta_rad + 0.5
+        kick = self.first_contact_kick_m_s
+        self.ball_velocity = (kick * math.cos(angle), kick * math.sin(angle))
+        self.ball = self.robot.transform((self.body.ball_hold_x_m() + 0.04, 0.02))
+        self.in_mouth = False
+        return True
 
     # --- senses -------------------------------------------------------------------------------------------------
 

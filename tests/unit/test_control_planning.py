@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2, Twist2, wrap_angle
 from robot.core.messages import BallState, Localisation, RobotState, WorldModel
 
-BODY, CONFIG = RobotBody(), SearchConfig()
+BODY, CONFIG, APPROACH = RobotBody(), SearchConfig(), ApproachConfig()
 HALF_X, HALF_Y = 4.8, 3.3
 TICK_NS = 10_000_000
 
@@ -196,3 +197,19 @@ def test_goals_are_kept_inside_the_walls_only_when_the_frame_is_the_fields():
     assert keep_in(goal, robot_state(Pose2()), field, 0.1) == goal
     inside = keep_in(goal, robot_state(Pose2(), Localisation.TRACKING), field, 0.1)
     assert (inside.x_m, inside.y_m, inside.theta_rad) == pytest.approx((4.7, -3.2, 1.0))
+
+
+def test_a_ball_in_front_of_a_wall_makes_no_wall_towards_it():
+    """The ball hides carpet: the edge jumps from the wall to the ball and back, and nothing stands in between."""
+    memory = FieldMemory(CONFIG)
+    pose = Pose2(4.0, 0.0, 0.0)  # the wall 0.8 m ahead, the ball 0.45 m ahead
+    for i in range(20):
+        world = view(pose, 4 * i * TICK_NS)
+        edge = tuple((b, 0.45 if abs(b) < 0.06 else r) for b, r in world.free_range_m)
+        memory.update(replace(world, free_range_m=edge), 4 * i * TICK_NS)
+    between = memory.wall_points((4.62, 0.0), 0.08)
+    assert len(between) == 0
+    assert len(memory.wall_points((4.8, 0.2), 0.1)) > 0
+    assert (
+        approach_heading((4.45, 0.0), (4.0, 0.0), 0.0, memory.wall_points((4.45, 0.0), 0.8, 0.09), BODY, APPROACH) == 0
+    )

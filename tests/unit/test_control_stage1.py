@@ -59,8 +59,10 @@ def test_a_ball_at_a_wall_is_held_and_nothing_is_rammed(ball, robot):
 
 
 def test_a_ball_that_is_kicked_away_on_contact_is_followed():
-    times = [random_bench(seed, first_contact_kick_m_s=1.0).play() for seed in range(10)]
-    assert None not in times
+    for seed in range(10):
+        bench = random_bench(seed, first_contact_kick_m_s=1.0)
+        assert bench.play() is not None
+        assert bench.history.count(("dock", "advance")) >= 2
 
 
 def test_a_rolling_ball_is_taken():
@@ -76,16 +78,16 @@ def test_a_phantom_that_vanishes_costs_seconds_only():
 
     bench = Bench(robot=Pose2(0.0, 0.0, 0.0), ball=(-3.0, -1.0), phantom=phantom)
     grabbed = bench.play()
-    assert ("approach", "lost") in bench.history
+    assert {("approach", "lost"), ("approach", "look"), ("approach", "coast")} & set(bench.history)
     assert grabbed is not None
     assert grabbed < 15.0
 
 
 def test_a_phantom_that_stays_is_given_up_for_the_real_ball():
-    """Something orange that is no ball: the robot drives over it, sees it unmoved, and leaves it alone."""
+    """Something orange that is no ball: the robot drives over it twice, sees it unmoved, and leaves it alone."""
     bench = Bench(robot=Pose2(0.0, 0.0, 0.0), ball=(-2.5, 0.5), phantom=lambda t_s: (1.5, 0.0))
     assert bench.play() is not None
-    assert bench.history.count(("dock", "miss")) == 1
+    assert bench.history.count(("dock", "miss")) == 2
 
 
 def test_a_flickering_break_beam_neither_ends_a_search_nor_a_hold():
