@@ -75,7 +75,8 @@ lane_fuzz() {
 lane_proof() {
   local frama; frama=$(tool frama-c) || { skip proof frama-c frama-c-base; return; }
   : >"$out/proof.txt"
-  local alarms=0 harness sources n
+  local alarms=0 harness sources n accepted
+  accepted=$(sed -n 's/^| `proof` | \(.*\) | false alarm.*/\1/p' $firmware/deviations.md | sed 's/\\|/|/g')
   for harness in framing link; do
     sources="$core/blk_framing.c"
     [ $harness = link ] && sources="$sources $core/blk_link.c"
@@ -84,14 +85,15 @@ lane_proof() {
       -c11 -machdep gcc_x86_64 -cpp-extra-args="-I$core -DBLK_LOCKSTEP=1 -include $firmware/checks/eva.h" \
       $firmware/checks/eva_$harness.c $sources >"$out/proof-$harness.txt" 2>&1
     local status=$?
-    n=$(grep -c '\[eva:alarm\]' "$out/proof-$harness.txt")
+    # An alarm and its reason are two lines or three: joined, the accepted ones can be told by their words.
+    n=$(awk '/^\[/ {if (alarm != "") print alarm; alarm = ""} /\[eva:alarm\]/ {alarm = $0; next} alarm != "" {alarm = alarm $0}
+      END {if (alarm != "") print alarm}' "$out/proof-$harness.txt" | tee -a "$out/proof.txt" | grep -vcE "$accepted")
     grep -q 'EVA ANALYSIS\|ANALYSIS SUMMARY\|alarms generated' "$out/proof-$harness.txt" || n=$((n + 1))
     [ $status = 0 ] || n=$((n + 1))
     echo "$harness: $n alarms" | tee -a "$out/proof.txt"
-    grep '\[eva:alarm\]' -A1 "$out/proof-$harness.txt" >>"$out/proof.txt"
     alarms=$((alarms + n))
   done
-  verdict proof $alarms "$alarms alarms in framing, link and parameter handling (Frama-C Eva)"
+  verdict proof $alarms "$alarms alarms outside the deviation list in framing, link and parameter handling (Frama-C Eva)"
 }
 
 for lane in $lanes; do

@@ -6,7 +6,7 @@ int main(void)
 {
     static blk_decoder_t decoder;
     static uint8_t payload[256], wire[BLK_WIRE_MAX];
-    blk_frame_t frame;
+    blk_frame_t frame = {0};
     Frama_C_make_unknown((char *)payload, sizeof payload);
     const size_t size = (size_t)Frama_C_interval(0, 256);
     const size_t length = blk_frame_encode((uint8_t)Frama_C_interval(0, 255), (uint8_t)Frama_C_interval(0, 255), payload, size, wire);

@@ -1,5 +1,5 @@
 /* Frama-C Eva: no run-time error in link and parameter handling for any stream of frames at any times. The control
- * cycle is another module: here it only leaves any state behind. */
+ * cycle and the way to a goal are other modules: here they only leave any state behind. */
 #include "../core/blk_core.h"
 #include "__fc_builtin.h"
 
@@ -13,8 +13,14 @@ void blk_core_step(blk_core_t *core, uint64_t t_us, const blk_sensors_t *sensors
     (void)sensors;
     Frama_C_make_unknown((char *)out, sizeof *out);
     out->kick_flat_us = out->kick_chip_us = 0u;
-    core->t_us = t_us;
+    core->t_us = t_us & 0x3FFFFFFFFFFFFu; /* 35 years */
     core->state = Frama_C_interval(0, 2);
+}
+
+void blk_goal_take(blk_core_t *core, const blk_goal_t *goal)
+{
+    core->goal.now = *goal;
+    core->goal.active = core->goal.known = true;
 }
 
 void blk_estop(blk_core_t *core, uint32_t cause)
@@ -27,6 +33,8 @@ int main(void)
     static blk_core_t core;
     uint8_t byte, out[64];
     blk_core_init(&core, (uint32_t)Frama_C_interval(0, 0x7FFFFFFF));
+    /* Steps for the widening: the ages of commands stay between these, which Eva then confirms. */
+    /*@ loop widen_hints core.command.fastest_us, -20000000000000000, 2000000000000000, 20000000000000000; */
     while (Frama_C_interval(0, 1)) {
         byte = (uint8_t)Frama_C_interval(0, 255);
         blk_core_receive(&core, (uint64_t)Frama_C_interval(0, 0x7FFFFFFF) * 4096u, &byte, 1u);

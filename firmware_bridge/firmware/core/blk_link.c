@@ -327,7 +327,7 @@ static void dispatch(blk_core_t *core, const blk_frame_t *frame)
 
 void blk_core_receive(blk_core_t *core, uint64_t t_us, const uint8_t *data, size_t size)
 {
-    blk_frame_t frame = {0};
+    blk_frame_t frame = {.payload = core->decoder.buffer};
     if (!core->lockstep) {
         core->t_us = t_us;
     }

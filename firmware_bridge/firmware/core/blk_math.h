@@ -11,7 +11,7 @@
 
 static inline float blk_clamp(float value, float low, float high)
 {
-    return value < low ? low : (value > high ? high : value);
+    return value >= low ? (value <= high ? value : high) : low; /* not a number: low */
 }
 
 static inline float blk_abs(float value)
