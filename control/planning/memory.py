@@ -130,13 +130,27 @@ class FieldMemory:
         looked = ~inside | self.looked[safe[:, 0], safe[:, 1]]
         return carpet, looked
 
-    def unseen_area_m2(self, around_world_m: Vec2, radius_m: float) -> float:
-        """Return the carpet within a radius that was not looked at (unknown ground too, while no edge is known)."""
-        rows, cols, x, y = self._window(around_world_m, radius_m)
-        near = (x - around_world_m[0]) ** 2 + (y - around_world_m[1]) ** 2 <= radius_m**2
-        carpet = self.carpet[rows, cols]
-        ground = carpet > 0 if self.has_edges else carpet >= 0
-        return float(np.count_nonzero(near & ground & ~self.looked[rows, cols])) * CELL_M**2
+    def unseen_areas_m2(self, around_world_m: FloatArray, radius_m: float) -> FloatArray:
+        """Return how much carpet near each of (N, 2) points was not looked at yet, m^2.
+
+        Near is a square with the area of the circle of `radius_m`: sums over squares come from one table of running
+        sums (Crow 1984), so that hundreds of places can be weighed within a tick. Unknown ground counts as carpet
+        while no edge is known.
+        """
+        ground = self.carpet > 0 if self.has_edges else self.carpet >= 0
+        table = np.zeros((_CELLS + 1, _CELLS + 1))
+        table[1:, 1:] = np.cumsum(np.cumsum(ground & ~self.looked, axis=0), axis=1)
+        half = 0.5 * math.sqrt(math.pi) * radius_m
+        low = np.clip(self._index(around_world_m - half), 0, _CELLS)
+        high = np.clip(self._index(around_world_m + half) + 1, 0, _CELLS)
+        cells = (
+            table[high[:, 0], high[:, 1]]
+            - table[low[:, 0], high[:, 1]]
+            - table[high[:, 0], low[:, 1]]
+            + table[low[:, 0], low[:, 1]]
+        )
+        areas: FloatArray = cells * CELL_M**2
+        return areas
 
     def _index(self, points: FloatArray) -> NDArray[np.int64]:
         x0, y0 = self._origin or (0.0, 0.0)

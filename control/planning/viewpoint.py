@@ -17,6 +17,7 @@ _SECTORS = 24
 _DIRECTIONS = 32
 _HOP_STEP_M = 0.45
 _CORRIDOR_M = 0.2
+_WORTH_M2 = 0.1
 _RAY_START_M = 0.5
 _SECTOR_UNSEEN_M = 0.5
 _TURN_RATE_RAD_S = 2.4
@@ -80,22 +81,21 @@ def next_viewpoint(memory: FieldMemory, pose: Pose2, config: SearchConfig) -> Vi
 
     Places lie on straight, known ways and keep `wall_distance_m` from the carpet's end. Ties go to the smaller turn.
     """
-    best: Viewpoint | None = None
-    best_rate = 0.0
+    places: list[Vec2] = []
+    costs_s: list[float] = []
     for step in range(_DIRECTIONS):
         # nearest turns first: with equal worth the robot goes on forwards
         turn = math.tau / _DIRECTIONS * ((step + 1) // 2) * (1.0 if step % 2 else -1.0)
         heading = pose.theta_rad + turn
         way = free_way_m(memory, pose, heading, config.hop_max_m + config.wall_distance_m) - config.wall_distance_m
-        hop = config.hop_min_m
-        while hop <= way + 1e-9:
-            place = (pose.x_m + hop * math.cos(heading), pose.y_m + hop * math.sin(heading))
-            gain = memory.unseen_area_m2(place, memory.look_range_m)
-            cost_s = hop / config.travel_speed_m_s + abs(turn) / _TURN_RATE_RAD_S + _SPIN_S
-            if gain > 2.0 * CELL_M**2 and gain / cost_s > best_rate * 1.001:
-                best, best_rate = Viewpoint(place, gain), gain / cost_s
-            hop += _HOP_STEP_M
-    return best
+        for hop in np.arange(config.hop_min_m, way + 1e-9, _HOP_STEP_M).tolist():
+            places.append((pose.x_m + hop * math.cos(heading), pose.y_m + hop * math.sin(heading)))
+            costs_s.append(hop / config.travel_speed_m_s + abs(turn) / _TURN_RATE_RAD_S + _SPIN_S)
+    if not places:
+        return None
+    gains = memory.unseen_areas_m2(np.array(places), memory.look_range_m)
+    best = int(np.argmax(gains / np.array(costs_s)))
+    return Viewpoint(places[best], float(gains[best])) if gains[best] > _WORTH_M2 else None
 
 
 def longest_way(memory: FieldMemory, pose: Pose2, config: SearchConfig) -> Viewpoint | None:
