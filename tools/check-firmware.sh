@@ -65,7 +65,7 @@ lane_fuzz() {
     verdict fuzz 1 "the harness does not build"; return
   fi
   mkdir -p "$out/corpus"
-  "$binary" -max_total_time="$seconds" -max_len=600 -seed=1 -print_final_stats=1 -artifact_prefix="$out/" "$out/corpus" \
+  "$binary" -max_total_time="$seconds" -max_len=600 -timeout=5 -seed=1 -print_final_stats=1 -artifact_prefix="$out/" "$out/corpus" \
     >>"$out/fuzz.txt" 2>&1
   local status=$?
   local runs; runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out/fuzz.txt")

@@ -478,3 +478,11 @@ def test_two_instances_share_nothing() -> None:
     two.run(100)
     assert armed(one)
     assert not armed(two)
+
+
+def test_a_turn_rate_that_no_gyro_measures_stops_it_and_does_not_hang_it(host: RawHost) -> None:
+    """Found by the fuzzer: wrapping an angle of 1e30 turn by turn never ended."""
+    host.shake_hands()
+    host.firmware.step(SensorInputs(gyro_z_rad_s=1e30))
+    host.run(20)
+    assert host.health().estop_cause == EstopCause.SENSOR

@@ -3,6 +3,7 @@
 #include "blk_math.h"
 
 #define PERIOD_US 1000u
+#define GYRO_LIMIT_RAD_S 200.0f /* three times what such gyros measure */
 #define BATTERY_EMPTY_S 1.0f
 #define BRAKE_AT_MOST_US 1500000u
 #define AT_REST_RAD_S 1.0f
@@ -23,6 +24,7 @@ static void take_sensors(blk_core_t *core, const blk_sensors_t *sensors)
     for (int i = 0; i < 6; i++) {
         finite = finite && blk_finite(values[i]);
     }
+    finite = finite && blk_abs(sensors->gyro_z_rad_s) <= GYRO_LIMIT_RAD_S; /* angles are wrapped turn by turn */
     if (finite) {
         core->sensors = *sensors;
         core->faults &= ~(uint32_t)BLK_FAULT_BIT_SENSOR;
