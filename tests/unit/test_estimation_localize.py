@@ -209,3 +209,4 @@ def test_a_reboot_of_the_odometry_costs_one_step() -> None:
     assert np.isfinite(table.poses).all()
     later = path_errors(log.part(310, 700), table.poses[310:])
     assert later.relative_rmse_m < 0.1
+    assert later.rmse_m < 0.3

@@ -218,7 +218,7 @@ def test_a_flicker_of_the_beam_is_not_a_ball() -> None:
 def test_a_dirty_beam_does_not_hide_a_ball_in_plain_sight() -> None:
     world = World(ball_m=(1.0, 0.0))
     world.break_beam = True
-    world.drive(1.5, REST)
+    world.drive(0.5, REST)
     ball = world.world().ball
     assert ball.in_dribbler
     assert world.ball_error_m() < 0.03
@@ -299,6 +299,30 @@ def test_seeding_moves_the_world_and_not_the_ball() -> None:
     assert after.ball_in_robot_m == pytest.approx(before.ball_in_robot_m, abs=1e-9)
     x, y = before.ball_in_robot_m
     assert after.ball_in_world_m == pytest.approx((-2.0 - y, 1.0 + x), abs=1e-9)
+
+
+def test_velocity_turns_with_the_world() -> None:
+    """A ball that rolls ahead of a robot that learns that it looks along +y rolls along +y."""
+    estimator, t = standing()
+    for k in range(20):
+        t = watch(estimator, t, (0.8 + 0.05 * k, 0.3))
+    vx, vy = estimator.world_model(t).ball.velocity_in_world_m_s
+    estimator.seed(Pose2(-2.0, 1.0, math.pi / 2), 0.05, 0.05, t)
+    assert vx > 1.0
+    assert estimator.world_model(t).ball.velocity_in_world_m_s == pytest.approx((-vy, vx), abs=1e-9)
+
+
+def test_a_ball_in_the_way_is_pushed_not_driven_through() -> None:
+    """Remembered 0.13 m ahead and out of sight, it is at the hull when the robot has driven 0.1 m, not inside it."""
+    world = World(ball_m=(0.30, 0.0), noise=0.2)
+    world.drive(0.4, REST)
+    assert world.world().ball.valid
+    world.blind = True
+    while world.pose.x_m < 0.26:
+        world.tick(Twist2(0.6, 0.0, 0.0))
+    x, y = world.world().ball.ball_in_robot_m
+    assert x >= BODY.ball_hold_x_m() - 1e-6
+    assert abs(y) < 0.02
 
 
 def test_world_model_changes_no_belief() -> None:
