@@ -69,7 +69,6 @@ class Pipeline:
         self._supervisor = Supervisor(config.supervisor)
         self._referee: RefereeCommand | None = None
         self._estop = False
-        self._tilt_rad = (0.0, 0.0)
         self._standing_faults: tuple[str, ...] = ()
         self._fault_seq = 0
 
@@ -86,7 +85,6 @@ class Pipeline:
         self._on_detections(batch)
         self.times.lap("observe")
         world = self._estimator.world_model(now_ns)
-        self._tilt_rad = world.robot.tilt_rad
         self.times.lap("world")
         self._on_referee(batch.referee)
         link = self._link.health(now_ns)
@@ -134,7 +132,7 @@ class Pipeline:
             if seen is None:
                 continue
             self._health.heard("detections", seen.t_receive_ns)
-            observations = observe(seen, self._camera, self._tilt_rad)
+            observations = observe(seen, self._camera, self._estimator.tilt_at(seen.t_capture_ns))
             self._estimator.on_observations(seen, observations)
 
     def _on_referee(self, commands: Iterable[RefereeCommand]) -> None:

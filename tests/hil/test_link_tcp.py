@@ -39,13 +39,14 @@ class SerialServer:
             watched = [self.listener, self.device, *([self.client] if self.client else [])]
             for ready in select.select(watched, [], [], 0.05)[0]:
                 if ready is self.listener:
+                    self.hang_up()
                     self.client = self.listener.accept()[0]
                     self.client.settimeout(1.0)  # a client that does not read must not hold the test up
                 elif ready is self.device:
                     data = self.device.read_available()
                     if self.client and data:
                         self.client.sendall(data)
-                elif self.client:
+                elif ready is self.client:  # one that was hung up in this round is not asked again
                     data = self.client.recv(4096)
                     self.device.write(data)
                     if not data:
