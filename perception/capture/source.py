@@ -1,14 +1,11 @@
-"""What every frame source is: one protocol, one configuration, one way to open it by name."""
+"""What every frame source is: one protocol, one configuration, one set of counters."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from robot.core.clock import Clock
-from robot.core.errors import CameraError
 from robot.core.messages import CameraFrame
 
 
@@ -91,24 +88,3 @@ class FrameSource(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-
-
-def open_source(config: CaptureConfig, clock: Clock, camera_id: str = "front") -> FrameSource:
-    """Open the camera, video or folder that `config.device` names.
-
-    Raises:
-        CameraError: it does not exist, is busy, cannot be decoded, or gives another mode than asked.
-    """
-    from perception.capture.files import PacedFiles, open_pictures
-    from perception.capture.v4l2 import V4l2Camera
-
-    if config.device.startswith("file:"):
-        pictures = open_pictures(Path(config.device.removeprefix("file:")), config.rate_hz)
-        return PacedFiles(pictures, clock, loop=config.loop, camera_id=camera_id)
-    if not Path(config.device).exists():
-        found = ", ".join(sorted(str(p) for p in Path("/dev").glob("video*"))) or "none"
-        raise CameraError(
-            f"no camera at {config.device}",
-            hint=f"video devices here: {found}; or play a file with --camera file:VIDEO_OR_FOLDER",
-        )
-    return V4l2Camera(config, clock, camera_id=camera_id)

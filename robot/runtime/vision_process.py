@@ -20,7 +20,8 @@ from typing import Any, Protocol
 
 import cv2
 
-from perception.capture.source import CaptureStats, FrameSource, open_source
+from perception.capture.opening import open_source
+from perception.capture.source import CaptureStats, FrameSource
 from perception.detection.detector import load_detector
 from robot.core.clock import NS_PER_S, Clock, MonotonicClock
 from robot.core.errors import CameraError, DetectorError, RobotError

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from perception.capture.files import PacedFiles, PictureFolder, VideoFile, open_pictures, unpaced_frames
-from perception.capture.source import CaptureConfig, open_source
+from perception.capture.opening import open_source
+from perception.capture.source import CaptureConfig
 from perception.capture.v4l2 import V4l2Camera
 from robot.core.clock import ManualClock, MonotonicClock
 from robot.core.errors import CameraError
