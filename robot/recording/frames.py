@@ -31,7 +31,7 @@ class AnnotatedFrame:
 
 
 def annotated_frames(
-    recording: Recording, data: RunData, count: int, *, with_objects: bool = False
+    recording: Recording, data: RunData, count: int, *, showing: ObjectClass | None = None
 ) -> list[AnnotatedFrame]:
     """Return at most `count` frames, spread evenly over the run, the first and the last included.
 
@@ -39,9 +39,13 @@ def annotated_frames(
         recording: where the frames are.
         data: the same recording's ticks.
         count: at least 2.
-        with_objects: only frames in which something was found.
+        showing: only frames in which such an object was found.
     """
-    by_time = {d.t_capture_ns: d for d in data.detections if d.detections or not with_objects}
+    by_time = {
+        seen.t_capture_ns: seen
+        for seen in data.detections
+        if showing is None or any(d.object_class is showing for d in seen.detections)
+    }
     tick_times = [r.t_now_ns for r in data.results]
     result = []
     for frame, seen in _spread(list(_with_detections(recording.frames(), by_time)), count):

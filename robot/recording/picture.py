@@ -13,7 +13,7 @@ from robot.core.config import from_dict
 from robot.core.errors import RecordingError
 from robot.core.field import BALL_RADIUS_M, FieldGeometry
 from robot.core.geometry import Pose2
-from robot.core.messages import Vec2
+from robot.core.messages import ObjectClass, Vec2
 from robot.recording.frames import annotated_frames
 from robot.recording.reader import Recording
 from robot.recording.report import field_from_world
@@ -74,7 +74,8 @@ def write_picture(recording: Recording, path: Path) -> Path:
         RecordingError: nothing to draw, or the file cannot be written.
     """
     data = load_run(recording)
-    column = [_captioned(f.image_bgr, f.caption) for f in annotated_frames(recording, data, _FRAMES, with_objects=True)]
+    frames_with_ball = annotated_frames(recording, data, _FRAMES, showing=ObjectClass.BALL)
+    column = [_captioned(f.image_bgr, f.caption) for f in frames_with_ball]
     drawing = _field_map(recording, data)
     if column:
         frames = np.vstack(column)
