@@ -113,8 +113,8 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _robot,
     _models,
     _compiler,
+    _renderer,  # before MuJoCo's own line: what imports it first decides how it renders
     lambda: _package("mujoco", "mujoco", mend="pip install 'blackout-robot[sim]'", needed=False),
-    _renderer,
     lambda: _package("torch", "torch", mend="pip install 'blackout-robot[train]'", needed=False),
     lambda: _package("tensorrt", "tensorrt", mend="comes with JetPack; not on PyPI for the Jetson", needed=False),
     lambda: _package("pycuda", "pycuda.driver", mend="pip install 'blackout-robot[gpu]'", needed=False),
