@@ -23,6 +23,7 @@ class MotionLimits:
 
     `response_s` is the time between deciding a speed and the body having it (link, wheel loop, motor): profiles
     brake that much earlier. `creep_speed_m_s` is always allowed towards a wall, so that a ball there can be taken.
+    A specific force above `bump_accel_m_s2` (0: never) means that the body has run into something.
     While the ball is carried, speed falls linearly with turn rate, to `carry_turning_share` of it at full rate.
     """
 
@@ -40,6 +41,7 @@ class MotionLimits:
     carry_omega_rad_s: float = 3.0
     carry_accel_m_s2: float = 1.5
     carry_turning_share: float = 0.3
+    bump_accel_m_s2: float = 20.0
     wall_margin_m: float = 0.15
     creep_speed_m_s: float = 0.4
     free_range_max_age_s: float = 0.5
@@ -49,7 +51,7 @@ class MotionLimits:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        _require_positive(self, "wall_margin_m")
+        _require_positive(self, "wall_margin_m", "bump_accel_m_s2")
         if self.profile_share > 1.0 or self.carry_turning_share > 1.0:
             raise ValueError("profile_share and carry_turning_share are shares of 1")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import control.plays
 import control.skills  # noqa: F401 - importing the packages registers their files
 from control.config import ControlConfig
+from control.motion.bump import BumpDetector
 from control.planning.memory import FieldMemory
 from control.plays.play import PLAYS, Play
 from control.skills.skill import Notes, View
@@ -46,6 +47,7 @@ class Player:
         self._memory = FieldMemory(config.search)
         self._notes = Notes()
         self._started: RefereeCommand | None = None
+        self._bumps = BumpDetector(config.motion.bump_accel_m_s2)
         self._seq = 0
 
     def decide(
@@ -68,6 +70,7 @@ class Player:
         self._seq += 1
         self._follow(referee)
         share = self._config.play.degraded_speed_share if mode is Mode.DEGRADED else 1.0
+        bump = self._bumps.normal_in_robot(world.telemetry, world.robot.twist_in_robot)
         view = View(
             world=world,
             t_now_ns=t_now_ns,
@@ -77,6 +80,7 @@ class Player:
             field=self._field,
             memory=self._memory,
             notes=self._notes,
+            bump_normal=world.robot.world_from_robot.rotate(bump) if bump is not None else None,
             speed_share=share,
         )
         why = self._why_stand(world, referee, mode)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from control.config import ControlConfig, MotionLimits
+from control.motion.bump import BumpDetector
 from control.motion.kinematics import OmniKinematics
 from control.motion.rates import RateLimits, RateState, clip_norm, next_rate
 from control.motion.trajectory import speed_to_stop, twist_towards
@@ -44,6 +45,7 @@ class MotionLimiter:
         self._kinematics = OmniKinematics(body)
         self._max_speed_m_s = min(config.motion.max_speed_m_s, body.max_speed_m_s)
         self._max_omega_rad_s = min(config.motion.max_omega_rad_s, body.max_omega_rad_s)
+        self._bumps = BumpDetector(config.motion.bump_accel_m_s2)
         self._linear = RateState()
         self._angular = RateState()
         self._t_last_ns: int | None = None
@@ -63,6 +65,10 @@ class MotionLimiter:
             # the wheels do not follow: ramps must start from rest when they are armed again
             self._linear, self._angular = RateState(), RateState()
             return self._command(target, t_now_ns, ("not_armed",), stop=True)
+        if self._bumps.normal_in_robot(world.telemetry, world.robot.twist_in_robot) is not None:
+            # something has stopped the body: driving on at the old speed would only spin the wheels
+            applied.append("bump")
+            self._linear = RateState()
         usable = _is_finite(target)
         if not usable:
             applied.append("nan_guard")

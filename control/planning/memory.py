@@ -31,6 +31,9 @@ _WALL_GAP_M = 0.8
 _GRAZING_RAD = math.radians(4.0)
 _WALL_POINTS_MAX = 4000
 _OWN_RADIUS_M = 0.45
+_UNDER_ROBOT_M = 0.12
+_WALL_LENGTH_M = 2.0
+_WALL_DEPTH_M = 1.0
 
 
 class FieldMemory:
@@ -54,6 +57,7 @@ class FieldMemory:
         self.look_range_m = config.look_ranges_m[0]
         self.carpet: NDArray[np.int8] = np.zeros((_CELLS, _CELLS), dtype=np.int8)
         self.looked: BoolArray = np.zeros((_CELLS, _CELLS), dtype=np.bool_)
+        self._blocked: BoolArray = np.zeros((_CELLS, _CELLS), dtype=np.bool_)
 
     def update(self, world: WorldModel, t_now_ns: int) -> None:
         """Take in one world model; a picture's free range is placed with the pose of its capture time."""
@@ -97,10 +101,22 @@ class FieldMemory:
         self.looked[rows, cols] &= ~near
 
     def block(self, place_world_m: Vec2, radius_m: float) -> None:
-        """Note that something stands there which the camera does not show: the robot was stopped by it."""
+        """Note for good that something stands there which the camera does not show: the robot was stopped by it."""
         rows, cols, x, y = self._window(place_world_m, radius_m)
         near = (x - place_world_m[0]) ** 2 + (y - place_world_m[1]) ** 2 <= radius_m**2
-        self.carpet[rows, cols][near] = -_EVIDENCE_MAX
+        self._blocked[rows, cols] |= near
+
+    def block_wall(self, contact_world_m: Vec2, normal: Vec2) -> None:
+        """Note for good a wall that the robot has run into: walls are straight and long.
+
+        Args:
+            contact_world_m: where the hull touched it.
+            normal: unit vector away from the wall.
+        """
+        rows, cols, x, y = self._window(contact_world_m, _WALL_LENGTH_M)
+        dx, dy = x - contact_world_m[0], y - contact_world_m[1]
+        behind, along = -(dx * normal[0] + dy * normal[1]), dx * normal[1] - dy * normal[0]
+        self._blocked[rows, cols] |= (behind > 0.0) & (behind < _WALL_DEPTH_M) & (np.abs(along) < _WALL_LENGTH_M)
 
     def wall_points(self, near_world_m: Vec2, reach_m: float, apart_m: float = 0.0) -> FloatArray:
         """Return the (N, 2) points of the carpet's edge, seen from close by, within reach of a point.
@@ -126,7 +142,8 @@ class FieldMemory:
         index = self._index(points_world_m)
         inside: BoolArray = np.logical_and.reduce((index >= 0) & (index < _CELLS), axis=1)
         safe = np.where(inside[:, None], index, 0)
-        carpet = np.where(inside, self.carpet[safe[:, 0], safe[:, 1]], -1).astype(np.int8)
+        open_ground = inside & ~self._blocked[safe[:, 0], safe[:, 1]]
+        carpet = np.where(open_ground, self.carpet[safe[:, 0], safe[:, 1]], -1).astype(np.int8)
         looked = ~inside | self.looked[safe[:, 0], safe[:, 1]]
         return carpet, looked
 
@@ -139,7 +156,7 @@ class FieldMemory:
         """
         ground = self.carpet > 0 if self.has_edges else self.carpet >= 0
         table = np.zeros((_CELLS + 1, _CELLS + 1))
-        table[1:, 1:] = np.cumsum(np.cumsum(ground & ~self.looked, axis=0), axis=1)
+        table[1:, 1:] = np.cumsum(np.cumsum(ground & ~self.looked & ~self._blocked, axis=0), axis=1)
         half = 0.5 * math.sqrt(math.pi) * radius_m
         low = np.clip(self._index(around_world_m - half), 0, _CELLS)
         high = np.clip(self._index(around_world_m + half) + 1, 0, _CELLS)
@@ -186,7 +203,7 @@ class FieldMemory:
         carpet[distance < _OWN_RADIUS_M] = _EVIDENCE_MAX
         look_m = self._look_range_at(turning_rad_s)
         seen = in_view & (np.abs(bearing) <= config.half_view_rad) & (distance <= look_m)
-        self.looked[rows, cols] |= seen | (distance < _OWN_RADIUS_M)
+        self.looked[rows, cols] |= seen | (distance < _UNDER_ROBOT_M)
 
     def _look_range_at(self, turning_rad_s: float) -> float:
         """Return how far a picture taken at this turn rate would have shown a ball."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,10 @@ _DIRECTIONS = 32
 _HOP_STEP_M = 0.45
 _CORRIDOR_M = 0.2
 _WORTH_M2 = 0.1
+_CLEARLY_M = 0.3
 _RAY_START_M = 0.5
 _SECTOR_UNSEEN_M = 0.5
+_CLOSE_M = 1.0
 _TURN_RATE_RAD_S = 2.4
 _SPIN_S = 1.5
 """What a look around at the end of a drive costs, for weighing near against far places; about half a turn."""
@@ -34,15 +37,24 @@ class Viewpoint:
 
 
 def unseen_bearings(memory: FieldMemory, pose: Pose2) -> list[float]:
-    """Return the bearings (robot frame, (-pi, pi]) in which something within look range was not looked at yet."""
+    """Return the bearings (robot frame, (-pi, pi]) that are worth a look from here.
+
+    These are bearings in which carpet lies within look range that was not looked at yet, and those that the camera
+    has never shown (unknown ground close by). Unknown ground far off is none of them: it lies behind a wall.
+    """
     headings = (np.arange(_SECTORS) + 0.5) * math.tau / _SECTORS
     distances = np.arange(_RAY_START_M, memory.look_range_m, CELL_M)
     x = pose.x_m + np.outer(np.cos(headings), distances)
     y = pose.y_m + np.outer(np.sin(headings), distances)
     carpet, looked = memory.state_at(np.column_stack([x.ravel(), y.ravel()]))
-    reachable = np.logical_and.accumulate((carpet >= 0).reshape(x.shape), axis=1)
-    unseen_m = np.count_nonzero(reachable & ~looked.reshape(x.shape), axis=1) * CELL_M
-    return [wrap_angle(float(h) - pose.theta_rad) for h in headings[unseen_m > _SECTOR_UNSEEN_M]]
+    carpet, looked = carpet.reshape(x.shape), looked.reshape(x.shape)
+    reachable = np.logical_and.accumulate(carpet >= 0, axis=1)
+    known = carpet > 0 if memory.has_edges else carpet >= 0
+    unseen_m = np.count_nonzero(reachable & known & ~looked, axis=1) * CELL_M
+    close = distances < _RAY_START_M + _CLOSE_M
+    unknown_m = np.count_nonzero((reachable & (carpet == 0) & ~looked)[:, close], axis=1) * CELL_M
+    wanted = (unseen_m > _SECTOR_UNSEEN_M) | (unknown_m > _SECTOR_UNSEEN_M)
+    return [wrap_angle(float(h) - pose.theta_rad) for h in headings[wanted]]
 
 
 def spin_sign(bearings: list[float], now: float) -> float:
@@ -60,6 +72,21 @@ def spin_sign(bearings: list[float], now: float) -> float:
     if abs(left - right) < 0.6:
         return now
     return 1.0 if left < right else -1.0
+
+
+def open_side(free_range_m: Sequence[Vec2], otherwise: float) -> float:
+    """Return +1 (left) or -1: the side on which the picture shows more floor, where more of the field must lie.
+
+    Args:
+        free_range_m: (bearing, range) of the carpet's edge, robot frame.
+        otherwise: the answer when there is no clear difference.
+    """
+    left = [r for b, r in free_range_m if b > 0.0]
+    right = [r for b, r in free_range_m if b < 0.0]
+    if not left or not right:
+        return otherwise
+    difference = sum(left) / len(left) - sum(right) / len(right)
+    return math.copysign(1.0, difference) if abs(difference) > _CLEARLY_M else otherwise
 
 
 def free_way_m(memory: FieldMemory, pose: Pose2, heading_rad: float, reach_m: float) -> float:

@@ -14,6 +14,8 @@ Vec2 = tuple[float, float]
 
 _TOUCHING_M = 0.03
 _FLICKER_S = 0.08
+_PROGRESS_M = 0.01
+_STUCK_S = 0.7
 
 
 @SKILLS.register("dock")
@@ -21,7 +23,7 @@ class Dock:
     """States: `advance` (until contact is expected), `push` (a little further), `seat` (break-beam closed: press on).
 
     DONE: the break-beam has been closed for `seat_s`. FAILED: no ball at the expected contact plus the overshoot,
-    the ball is seen to have escaped, or time is up.
+    the ball is seen to have escaped, no progress (pressed against a wall), or time is up.
 
     The heading is locked on the line to the ball while the ball is seen and kept when it is not: close to the ball a
     millimetre sideways is degrees of bearing, so the last part is steered sideways, not by turning.
@@ -35,6 +37,8 @@ class Dock:
         self._heading_rad = 0.0
         self._closed_ns: int | None = None
         self._last_closed_ns = 0
+        self._least_gap_m = math.inf
+        self._progress_ns = 0
 
     def enter(self, view: View) -> None:
         """Remember the ball and the line to it."""
@@ -42,6 +46,7 @@ class Dock:
         self._closed_ns = None
         self._ball = view.ball
         self._heading_rad = view.pose.theta_rad
+        self._least_gap_m, self._progress_ns = math.inf, view.t_now_ns
 
     def step(self, view: View) -> SkillStep:
         """See `Skill.step`."""
@@ -68,6 +73,10 @@ class Dock:
                 return SkillStep(view.stop(dribbler_rad_s=dribbler), "blind", "contact assumed", Status.DONE)
             reason = "no ball at the expected contact" if gap < -config.overshoot_m else "time is up"
             return SkillStep(view.stop(), "miss", reason, Status.FAILED)
+        if gap < self._least_gap_m - _PROGRESS_M:
+            self._least_gap_m, self._progress_ns = gap, view.t_now_ns
+        elif view.seconds_since(self._progress_ns) > _STUCK_S:
+            return SkillStep(view.stop(), "stuck", "something holds the robot", Status.FAILED)
         state = "advance" if gap > 0.0 else "push"
         return SkillStep(
             view.drive(self._twist(view, x, y, gap), accel_m_s2=config.accel_m_s2, dribbler_rad_s=dribbler),

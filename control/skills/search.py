@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from control.planning.free_range import clear_distance_m
 from control.planning.keep_in import keep_in
-from control.planning.viewpoint import Viewpoint, longest_way, next_viewpoint, spin_sign, unseen_bearings
+from control.planning.viewpoint import Viewpoint, longest_way, next_viewpoint, open_side, spin_sign, unseen_bearings
 from control.skills.skill import SKILLS, SkillStep, Status, View
 from robot.core.geometry import Pose2, Twist2, wrap_angle
 from robot.core.messages import MotionTarget
@@ -48,6 +48,8 @@ class Search:
         self._resume = "spin"
         self._nearest_m = math.inf
         self._nearest_ns = 0
+        self._picture_ns = 0
+        self._ended_pictures = 0
 
     def enter(self, view: View) -> None:
         """Start with the place where the ball was lost, if there is one; the memory of the field is kept."""
@@ -120,6 +122,8 @@ class Search:
                 return self._leave(view)
             if first and min(abs(b) for b in bearings) > config.half_view_rad:
                 self._lead_s = _of_pass(config.look_s, self._pass)  # what lies ahead was looked at: begin by turning
+            if first:
+                self._sign = open_side(view.world.free_range_m, self._sign)
             if first or self._turned_rad < 0.0:
                 self._sign = spin_sign(bearings, self._sign)
         look_s = _of_pass(config.look_s, self._pass)
@@ -143,7 +147,7 @@ class Search:
             self._switch("spin", view)
             return SkillStep(view.stop(), "spin", "no free way")
         self._switch("travel", view)
-        self._nearest_m, self._nearest_ns = math.inf, view.t_now_ns
+        self._nearest_m, self._nearest_ns, self._ended_pictures = math.inf, view.t_now_ns, 0
         return self._travel(view, reason)
 
     def _travel(self, view: View, reason: str = "driving to unseen carpet") -> SkillStep:
@@ -168,12 +172,14 @@ class Search:
         heading = math.atan2(y - pose.y_m, x - pose.x_m)
         if distance <= config.travel_arrive_m:
             return True
+        if view.bump_normal is not None:  # a wall that the camera takes for carpet
+            (nx, ny), r = view.bump_normal, view.body.radius_m
+            view.memory.block_wall((pose.x_m - r * nx, pose.y_m - r * ny), view.bump_normal)
+            return True
         if abs(wrap_angle(heading - pose.theta_rad)) > 0.2:
             self._nearest_ns = view.t_now_ns  # still turning
-        else:
-            ahead = clear_distance_m(view.world.free_range_m, 0.0, view.body.radius_m)
-            if ahead is not None and ahead < config.wall_distance_m:
-                return True
+        elif self._wall_ahead(view):
+            return True
         if distance < self._nearest_m - _STUCK_M:
             self._nearest_m, self._nearest_ns = distance, view.t_now_ns
         if view.seconds_since(self._nearest_ns) < _STUCK_S:
@@ -181,3 +187,12 @@ class Search:
         c, s = math.cos(heading), math.sin(heading)
         view.memory.block((pose.x_m + _BLOCKED_AHEAD_M * c, pose.y_m + _BLOCKED_AHEAD_M * s), _BLOCKED_RADIUS_M)
         return True
+
+    def _wall_ahead(self, view: View) -> bool:
+        """True when two pictures in a row show the carpet's end close ahead: a single one may be a glitch."""
+        taken_ns = view.t_now_ns - view.world.free_range_age_ns
+        if taken_ns != self._picture_ns:
+            ahead = clear_distance_m(view.world.free_range_m, 0.0, view.body.radius_m)
+            ended = ahead is not None and ahead < view.config.search.wall_distance_m
+            self._picture_ns, self._ended_pictures = taken_ns, self._ended_pictures + 1 if ended else 0
+        return self._ended_pictures >= 2

@@ -73,6 +73,8 @@ class View:
     field: FieldGeometry
     memory: FieldMemory
     notes: Notes
+    bump_normal: Vec2 | None = None
+    """Set in the tick in which the robot has run into something: the unit vector away from it, world frame."""
     speed_share: float = 1.0
     """Below 1 in DEGRADED mode: multiplies every speed limit."""
 

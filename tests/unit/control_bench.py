@@ -29,11 +29,13 @@ from robot.core.messages import (
     RefereeCode,
     RefereeCommand,
     RobotState,
+    TelemetryFrame,
     WorldModel,
 )
 
 TICK_NS = 10_000_000
 DT_S = 0.01
+PREPARE_S = 0.5
 Vec2 = tuple[float, float]
 DIVISION_B = FieldGeometry()
 
@@ -58,6 +60,8 @@ class Camera:
     edge_columns: int = 24
     confirm_sightings: int = 3
     pitch_error_m_per_m2: float = 0.02
+    edge_short_per_m: float = 0.015
+    sees_walls: bool = True
 
 
 @dataclass
@@ -102,6 +106,8 @@ class Bench:
         self.commands: list[MotionCommand] = []
         self.truth: list[tuple[Pose2, Vec2, bool]] = []
         self.in_mouth = False
+        self.at_wall = False
+        self.accel_in_robot: Vec2 = (0.0, 0.0)
         self.decision: Decision | None = None
 
     @property
@@ -125,8 +131,14 @@ class Bench:
         r = self.body.radius_m
         x = min(max(moved.x_m, x_min + r), x_max - r)
         y = min(max(moved.y_m, y_min + r), y_max - r)
+        self.accel_in_robot = (0.0, 0.0)
         if (x, y) != (moved.x_m, moved.y_m):
-            self.wall_hits_m_s.append(math.hypot(moved.x_m - x, moved.y_m - y) / DT_S)
+            pushed = (moved.x_m - x, moved.y_m - y)
+            if not self.at_wall:  # the blow: the speed into the wall is lost within a few milliseconds
+                blow = self.robot.inverse().rotate(pushed)
+                self.accel_in_robot = (-blow[0] / DT_S / 0.02, -blow[1] / DT_S / 0.02)
+            self.wall_hits_m_s.append(math.hypot(*pushed) / DT_S)
+        self.at_wall = (x, y) != (moved.x_m, moved.y_m)
         self.robot = Pose2(x, y, moved.theta_rad)
 
     def _move_ball(self, dribbling: bool) -> None:
@@ -211,12 +223,15 @@ class Bench:
     def _edge(self) -> tuple[Vec2, ...]:
         x_min, x_max, y_min, y_max = self.geometry.wall_bounds_m()
         edge = []
+        # measured in the simulator: far walls look nearer, by up to a fifth at 7 m, differently in every picture
+        short = self.camera.edge_short_per_m * (1.0 + 0.5 * float(self.rng.standard_normal()))
         for bearing in np.linspace(-self.camera.half_view_rad, self.camera.half_view_rad, self.camera.edge_columns):
             c, s = math.cos(self.robot.theta_rad + bearing), math.sin(self.robot.theta_rad + bearing)
             tx = ((x_max if c > 0 else x_min) - self.robot.x_m) / c if abs(c) > 1e-9 else math.inf
             ty = ((y_max if s > 0 else y_min) - self.robot.y_m) / s if abs(s) > 1e-9 else math.inf
-            wall = max(min(tx, ty), 0.3)
-            edge.append((float(bearing), float(wall * (1.0 + self.rng.normal(0.0, 0.004 * (1.0 + wall))))))
+            wall = max(min(tx, ty), 0.3) if self.camera.sees_walls else 20.0
+            error = -short * wall + self.rng.normal(0.0, 0.004 * (1.0 + wall))
+            edge.append((float(bearing), float(wall * (1.0 + error))))
         return tuple(edge)
 
     def _track(self) -> None:
@@ -275,8 +290,32 @@ class Bench:
             in_dribbler=beam,
             sightings=self.sightings,
         )
+        telemetry = TelemetryFrame(
+            **head,
+            t_mcu_us=self.tick * 10_000,
+            gyro_z_rad_s=self.twist.omega_rad_s,
+            accel_in_robot_m_s2=self.accel_in_robot,
+            wheel_speed_rad_s=(0.0, 0.0, 0.0, 0.0),
+            odometry_twist=self.twist,
+            odometry_pose=self.robot,
+            break_beam=beam,
+            dribbler_rad_s=0.0,
+            kicker_charge=0.0,
+            battery_v=24.0,
+            armed=True,
+            estop=False,
+            fault_bits=0,
+            last_command_seq=0,
+        )
         age = (self.tick - self.free_range_tick) * TICK_NS
-        return WorldModel(**head, robot=robot, ball=ball, free_range_m=self.free_range, free_range_age_ns=age)
+        return WorldModel(
+            **head,
+            robot=robot,
+            ball=ball,
+            free_range_m=self.free_range,
+            free_range_age_ns=age,
+            telemetry=telemetry,
+        )
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -302,16 +341,24 @@ class Bench:
         return self.decision.target
 
     def play(self, limit_s: float = 60.0, hold_s: float = 2.0) -> float | None:
-        """Play until the ball was held, standing, for `hold_s`; return the time of grabbing, or None."""
+        """Play until the ball was held, standing, for `hold_s`; return the time of grabbing, or None.
+
+        As in a real trial the robot stands under STOP before it starts (and sees what is before it); time counts from
+        the first FORCE_START.
+        """
+        if self.tick == 0:
+            while self.t_s < PREPARE_S:
+                self.step(RefereeCode.STOP)
+            self.history.clear()
         held = 0
         moved = False
-        while self.t_s < limit_s:
+        while self.t_s < limit_s + PREPARE_S:
             self.step()
             standing = self.twist.speed_m_s() < 0.02 and abs(self.twist.omega_rad_s) < 0.05
             moved = moved or not standing
             held = held + 1 if self.in_mouth and standing and moved else 0
             if held * DT_S >= hold_s:
-                return self.t_s - hold_s
+                return self.t_s - hold_s - PREPARE_S
         return None
 
 

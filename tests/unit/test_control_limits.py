@@ -219,33 +219,50 @@ def test_the_carpet_edge_slows_to_creeping_but_never_blocks():
     assert settled(2.0, touching)[0] == pytest.approx(LIMITS.creep_speed_m_s)
 
 
-def test_disarmed_wheels_reset_the_ramps():
-    def telemetry(armed: bool) -> TelemetryFrame:
-        return TelemetryFrame(
-            **HEAD,
-            t_mcu_us=0,
-            gyro_z_rad_s=0.0,
-            accel_in_robot_m_s2=(0.0, 0.0),
-            wheel_speed_rad_s=(0.0,) * 4,
-            odometry_twist=Twist2(),
-            odometry_pose=Pose2(),
-            break_beam=False,
-            dribbler_rad_s=0.0,
-            kicker_charge=0.0,
-            battery_v=16.0,
-            armed=armed,
-            estop=False,
-            fault_bits=0,
-            last_command_seq=0,
-        )
+def telemetry(*, armed: bool = True, accel=(0.0, 0.0), t_mcu_us: int = 0) -> TelemetryFrame:
+    return TelemetryFrame(
+        **HEAD,
+        t_mcu_us=t_mcu_us,
+        gyro_z_rad_s=0.0,
+        accel_in_robot_m_s2=accel,
+        wheel_speed_rad_s=(0.0,) * 4,
+        odometry_twist=Twist2(),
+        odometry_pose=Pose2(),
+        break_beam=False,
+        dribbler_rad_s=0.0,
+        kicker_charge=0.0,
+        battery_v=16.0,
+        armed=armed,
+        estop=False,
+        fault_bits=0,
+        last_command_seq=0,
+    )
 
+
+def test_a_bump_ends_the_drive_at_once_and_counts_once():
     limiter = MotionLimiter(ControlConfig(), BODY)
     for i in range(100):
-        limiter.apply(drive(2.0), world(telemetry=telemetry(True)), i * TICK_NS)
-    off = limiter.apply(drive(2.0), world(telemetry=telemetry(False)), 100 * TICK_NS)
+        limiter.apply(drive(2.0), world(telemetry=telemetry(t_mcu_us=i)), i * TICK_NS)
+    blow = telemetry(accel=(-40.0, 5.0), t_mcu_us=100)
+    after = [limiter.apply(drive(2.0), world(telemetry=blow), (100 + i) * TICK_NS) for i in range(20)]
+    assert after[0].twist_in_robot.vx_m_s < 0.1
+    assert "bump" in after[0].applied_limits
+    assert all("bump" not in c.applied_limits for c in after[1:]), "one blow, told once"
+    assert after[-1].twist_in_robot.vx_m_s > 0.3
+    hard = telemetry(accel=(-6.0, 0.0), t_mcu_us=101)
+    assert "bump" not in limiter.apply(drive(2.0), world(telemetry=hard), 130 * TICK_NS).applied_limits
+    broken = telemetry(accel=(math.nan, 0.0), t_mcu_us=102)
+    assert "bump" not in limiter.apply(drive(2.0), world(telemetry=broken), 131 * TICK_NS).applied_limits
+
+
+def test_disarmed_wheels_reset_the_ramps():
+    limiter = MotionLimiter(ControlConfig(), BODY)
+    for i in range(100):
+        limiter.apply(drive(2.0), world(telemetry=telemetry()), i * TICK_NS)
+    off = limiter.apply(drive(2.0), world(telemetry=telemetry(armed=False)), 100 * TICK_NS)
     assert off.stop
     assert off.applied_limits == ("not_armed",)
-    again = limiter.apply(drive(2.0), world(telemetry=telemetry(True)), 101 * TICK_NS)
+    again = limiter.apply(drive(2.0), world(telemetry=telemetry()), 101 * TICK_NS)
     assert again.twist_in_robot.vx_m_s < 0.05
 
 

@@ -11,7 +11,7 @@ from control.planning.approach_line import approach_heading
 from control.planning.free_range import clear_distance_m
 from control.planning.keep_in import keep_in
 from control.planning.memory import FieldMemory
-from control.planning.viewpoint import free_way_m, next_viewpoint, spin_sign, unseen_bearings
+from control.planning.viewpoint import free_way_m, next_viewpoint, open_side, spin_sign, unseen_bearings
 from robot.core.body import RobotBody
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2, Twist2, wrap_angle
@@ -213,3 +213,30 @@ def test_a_ball_in_front_of_a_wall_makes_no_wall_towards_it():
     assert (
         approach_heading((4.45, 0.0), (4.0, 0.0), 0.0, memory.wall_points((4.45, 0.0), 0.8, 0.09), BODY, APPROACH) == 0
     )
+
+
+def test_a_wall_that_was_bumped_into_is_known_along_its_length_and_for_good():
+    memory = FieldMemory(CONFIG)
+    pose = look_around(memory, 2.5, 0.0)
+    memory.block_wall((4.0, 0.0), (-1.0, 0.0))
+    for heading in (0.0, 0.3, -0.3):
+        assert free_way_m(memory, pose, heading, 2.2) < 1.8
+    assert free_way_m(memory, pose, math.pi, 2.0) == 2.0
+    look_around(memory, 2.5, 0.0, 10**11)
+    assert free_way_m(memory, pose, 0.0, 2.2) < 1.8, "pictures that show floor there do not open it again"
+
+
+def test_the_first_turn_goes_to_the_side_with_more_floor():
+    assert open_side([(0.3, 2.0), (-0.3, 5.0)], 1.0) == -1.0
+    assert open_side([(0.3, 5.0), (-0.3, 2.0)], -1.0) == 1.0
+    assert open_side([(0.3, 3.0), (-0.3, 3.1)], -1.0) == -1.0
+    assert open_side([], 1.0) == 1.0
+
+
+def test_areas_are_those_of_what_was_not_looked_at():
+    memory = FieldMemory(CONFIG)
+    look_around(memory, 0.0, 0.0)
+    near, far, outside = memory.unseen_areas_m2(np.array([[0.0, 0.0], [4.0, 2.5], [9.0, 9.0]]), 1.0)
+    assert near < 0.3
+    assert 0.5 < far <= math.pi + 0.5
+    assert outside == 0.0
