@@ -69,7 +69,8 @@ class AugmentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """One run. `steps` optimiser steps; `checkpoint` (of an earlier run) or the warm-start weights to begin with.
+    """One run. `steps` optimiser steps, beginning with `checkpoint` (of an earlier run), else with `start_from` (a float32
+    ONNX that `export` wrote, perhaps for another input size), else with the warm-start weights.
 
     `max_minutes` above 0 shortens the schedule on a slow machine: the cosine then follows whichever is further, steps
     or minutes, and the run is no longer repeatable step by step.
@@ -84,6 +85,7 @@ class TrainingConfig:
     max_minutes: float = 0.0
     batch: int = 16
     checkpoint: str = ""
+    start_from: str = ""
     warm_start: str = "runs/warm_start/oidv4.tflite"
     head_learning_rate: float = 1.2e-3
     backbone_factor: float = 0.4

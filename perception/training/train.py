@@ -28,7 +28,7 @@ from perception.training.dataset import Item, held_back_items, load_split
 from perception.training.evaluate import Scores, collect, evaluate
 from perception.training.feeder import Feeder
 from perception.training.loss import detection_loss
-from perception.training.network import SsdLite
+from perception.training.network import ConvBn, SsdLite
 from robot.core.config import config_hash, to_dict
 from robot.core.errors import DataError
 from robot.core.messages import Detection, ObjectClass
@@ -124,6 +124,10 @@ def prepare(config: TrainingConfig, feeder: Feeder, root: Path) -> SsdLite:
             network.load_state_dict(torch.load(path, weights_only=True)["network"])
         except (OSError, RuntimeError, KeyError) as error:
             raise DataError(f"cannot start from {path}: {error}", hint="train the stage before it first") from error
+    elif config.start_from:
+        warm_start.load_onnx(network, root / config.start_from)
+        every = [module for module in network.modules() if isinstance(module, ConvBn)]
+        warm_start.calibrate(network, _calibration(feeder, 6), every)
     elif config.warm_start:
         path = root / config.warm_start
         if not path.is_file():

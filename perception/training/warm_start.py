@@ -6,6 +6,8 @@ Apache-2.0. Batch norm is folded into its convolutions; `calibrate` puts it back
 fine-tuning starts from the same function with normal batch-norm training.
 
     python -m perception.training.warm_start --out runs/warm_start/oidv4.tflite
+
+`load_onnx` begins from a network that we exported ourselves instead, at the same or another input size.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import argparse
 import hashlib
 import subprocess
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -124,21 +126,65 @@ def load_into(network: SsdLite, path: Path) -> int:
             )
         with torch.no_grad():
             layer.conv.weight.copy_(torch.from_numpy(weight))
-            layer.bn.weight.fill_(1.0)
-            layer.bn.bias.copy_(torch.from_numpy(bias))
-            layer.bn.running_mean.zero_()  # type: ignore[union-attr]
-            layer.bn.running_var.fill_(1.0 - layer.bn.eps)  # type: ignore[union-attr]
+            _add_bias(layer, torch.from_numpy(bias))
         filled += 1
     return filled
 
 
+def load_onnx(network: SsdLite, path: Path) -> int:
+    """Copy all weights of a float32 model that `export` wrote; batch norm becomes "add the bias".
+
+    Input size and anchors' sizes may differ, the number of anchors of a cell may not. Call `calibrate` with every
+    layer afterwards. Returns the number of convolutions filled.
+
+    Raises:
+        DataError: the file is missing, or a convolution is missing in it or has another shape.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    try:
+        weights = {i.name: numpy_helper.to_array(i) for i in onnx.load(str(path)).graph.initializer}
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error}", hint="name a float32 model that ships, or export one") from error
+    filled = 0
+    for name, module in network.named_modules():
+        if not isinstance(module, torch.nn.Conv2d):
+            continue
+        weight, bias = (weights.get(f"{name}.{part}") for part in ("weight", "bias"))
+        if weight is None or bias is None or weight.shape != tuple(module.weight.shape):
+            have = None if weight is None else weight.shape
+            raise DataError(
+                f"{path.name} has {have} for {name}, the network {tuple(module.weight.shape)}",
+                hint="start from a float32 model of the same width with as many anchors a cell",
+            )
+        owner = network.get_submodule(name.rpartition(".")[0])
+        with torch.no_grad():
+            module.weight.copy_(torch.from_numpy(weight.copy()))
+            if isinstance(owner, ConvBn):
+                _add_bias(owner, torch.from_numpy(bias.copy()))
+            else:
+                module.bias.copy_(torch.from_numpy(bias.copy()))  # type: ignore[union-attr]
+        filled += 1
+    return filled
+
+
+def _add_bias(layer: ConvBn, bias: Tensor) -> None:
+    """Make the batch norm do nothing but add `bias`."""
+    layer.bn.weight.fill_(1.0)
+    layer.bn.bias.copy_(bias)
+    layer.bn.running_mean.zero_()  # type: ignore[union-attr]
+    layer.bn.running_var.fill_(1.0 - layer.bn.eps)  # type: ignore[union-attr]
+
+
 @torch.no_grad()
-def calibrate(network: SsdLite, batches: Iterable[Tensor]) -> None:
+def calibrate(network: SsdLite, batches: Iterable[Tensor], layers: Sequence[ConvBn] | None = None) -> None:
     """Give every warm layer's batch norm the statistics of real activations without changing the function.
 
     Mean and variance come from `batches` ((B, 3, H, W), as for `forward`); scale and shift are set to undo them.
+    `layers` are those of the warm start unless given.
     """
-    layers = list(network.warm_layers())
+    layers = list(network.warm_layers()) if layers is None else layers
     totals = {layer: torch.zeros(2, layer.bn.num_features) for layer in layers}
     counts = dict.fromkeys(layers, 0)
 
