@@ -69,8 +69,10 @@ class AugmentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """One run. `steps` optimiser steps, beginning with `checkpoint` (of an earlier run), else with `start_from` (a float32
-    ONNX that `export` wrote, perhaps for another input size), else with the warm-start weights.
+    """One run of `steps` optimiser steps.
+
+    It begins with `checkpoint` (of an earlier run), else with `start_from` (a float32 ONNX that `export` wrote, perhaps
+    for another input size), else with the warm-start weights.
 
     `max_minutes` above 0 shortens the schedule on a slow machine: the cosine then follows whichever is further, steps
     or minutes, and the run is no longer repeatable step by step.

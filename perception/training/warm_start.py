@@ -146,7 +146,7 @@ def load_onnx(network: SsdLite, path: Path) -> int:
     try:
         weights = {i.name: numpy_helper.to_array(i) for i in onnx.load(str(path)).graph.initializer}
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error}", hint="name a float32 model that ships, or export one") from error
+        raise DataError(f"cannot read {path}: {error}", hint="name a float32 model that ships") from error
     filled = 0
     for name, module in network.named_modules():
         if not isinstance(module, torch.nn.Conv2d):
