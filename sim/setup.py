@@ -33,6 +33,7 @@ class Source(IntEnum):
     SERIAL = 15
     FRAME_TIMING = 16
     PICTURE = 17
+    WANDER = 18
 
 
 def generator(seed: int, source: Source) -> np.random.Generator:

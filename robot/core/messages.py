@@ -231,13 +231,16 @@ class RobotState(Message):
     """The estimator's belief about the robot at `t_capture_ns`.
 
     `covariance` is (3, 3) over (x_m, y_m, theta_rad) in the world frame. `inputs_ok` is False when a needed input
-    is stale. `tilt_rad` is (pitch, roll) of the body as far as the IMU tells.
+    is stale. `tilt_rad` is (pitch, roll) of the body as far as the IMU tells. `mirror_ambiguous`: the field looks the
+    same turned by half a turn, and nothing has told the two apart: the pose is `world_from_robot` or its twin at
+    (-x, -y, theta + pi), which is as likely; nothing that tells the goals apart may rest on it.
     """
 
     world_from_robot: Pose2
     twist_in_robot: Twist2
     covariance: tuple[tuple[float, float, float], ...]
     localisation: Localisation
+    mirror_ambiguous: bool = False
     gyro_bias_rad_s: float = 0.0
     tilt_rad: Vec2 = (0.0, 0.0)
     inputs_ok: bool = False

@@ -12,9 +12,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from control.motion.limits import MotionLimiter
-from control.player import Player
+from control.player import Decision, Player
 from firmware_bridge.link.link import Link
 from firmware_bridge.link.parameters import body_parameters
 from perception.camera.model import CameraModel
@@ -34,6 +35,7 @@ from robot.core.messages import (
     RefereeCode,
     RefereeCommand,
     SerialChunk,
+    TeamMessage,
     TickBatch,
     TickResult,
     WorldModel,
@@ -42,6 +44,21 @@ from robot.core.streams import STREAMS
 from robot.runtime.pacing import StageTimes
 from robot.runtime.robot_config import RobotConfig
 from robot.runtime.supervisor import MOVING, Inputs, Supervisor
+
+
+class Decides(Protocol):
+    """What the step needs of a player; `control.player.Player` is the real one."""
+
+    def decide(
+        self,
+        world: WorldModel,
+        referee: RefereeCommand | None,
+        team: tuple[TeamMessage, ...],
+        mode: Mode,
+        t_now_ns: int,
+    ) -> Decision:
+        """Return the plan and motion target of this tick."""
+        ...
 
 
 class Pipeline:
@@ -57,13 +74,15 @@ class Pipeline:
         camera: CameraModel,
         field: FieldGeometry,
         timer_ns: Callable[[], int] | None = None,
+        player: Decides | None = None,
     ) -> None:
+        """Put the rooms together; a `player` of your own replaces the one that plays the challenge."""
         self.times = StageTimes(timer_ns)
         self._config = config
         self._camera = camera
         self._link = Link(config.link, body_parameters(config.body))
         self._estimator = Estimator(config.estimation, config.body, field, camera)
-        self._player = Player(config.control, config.body, field)
+        self._player: Decides = player or Player(config.control, config.body, field)
         self._limiter = MotionLimiter(config.control, config.body)
         self._health = HealthMonitor(STREAMS)
         self._supervisor = Supervisor(config.supervisor)

@@ -19,7 +19,7 @@ from robot.core.config import to_dict
 from robot.core.messages import CameraFrame, DetectionBatch, RefereeCommand, SerialChunk, TickBatch
 from robot.recording.run_data import SCORE_TOPIC, TRUTH_TOPIC
 from robot.recording.writer import RunRecorder
-from robot.runtime.pipeline import Pipeline
+from robot.runtime.pipeline import Decides, Pipeline
 from robot.runtime.robot_config import Robot
 from robot.runtime.vision import VisionStage, make_vision
 
@@ -101,7 +101,13 @@ class SimulatedVision:
         return ready
 
 
-def play_trial(robot: Robot, world: World, detector: Detector, recorder: RunRecorder | None = None) -> TrialOutcome:
+def play_trial(
+    robot: Robot,
+    world: World,
+    detector: Detector,
+    recorder: RunRecorder | None = None,
+    player: Decides | None = None,
+) -> TrialOutcome:
     """Play until the referee ends it.
 
     Args:
@@ -109,9 +115,10 @@ def play_trial(robot: Robot, world: World, detector: Detector, recorder: RunReco
         world: a simulation at time 0, not used before.
         detector: shared between trials; it keeps no state that matters.
         recorder: where to record, or None.
+        player: decides in place of the one that plays the challenge.
     """
     started_s = time.perf_counter()
-    pipeline = Pipeline(robot.config, robot.camera, robot.field)
+    pipeline = Pipeline(robot.config, robot.camera, robot.field, player=player)
     vision = SimulatedVision(make_vision(robot, detector), round(robot.config.vision.simulated_latency_ms * 1e6))
     period_ns = round(NS_PER_S / robot.config.tick_rate_hz)
     digest = hashlib.sha256()

@@ -49,7 +49,7 @@ def make_trial(stage: int = 1, seed: int = 1, field: FieldGeometry | None = None
         raise SimulationError(f"no stage {stage}", hint=f"one of {', '.join(map(str, STAGES))}")
     field = field or FieldGeometry()
     placement = generator(seed, Source.PLACEMENT)
-    robot, ball = _place(placement, field)
+    robot, ball = draw_placement(placement, field)
     physics = generator(seed, Source.PHYSICS)
     sensors = generator(seed, Source.SENSORS)
     camera = generator(seed, Source.CAMERA)
@@ -100,7 +100,12 @@ def make_trial(stage: int = 1, seed: int = 1, field: FieldGeometry | None = None
     )
 
 
-def _place(rng: np.random.Generator, field: FieldGeometry) -> tuple[Pose2, Vec2]:
+def draw_placement(rng: np.random.Generator, field: FieldGeometry) -> tuple[Pose2, Vec2]:
+    """Draw where robot and ball stand; see `make_trial`.
+
+    Raises:
+        SimulationError: the field is too small.
+    """
     half_x, half_y = 0.5 * field.length_m, 0.5 * field.width_m
     x_min, x_max, y_min, y_max = field.wall_bounds_m()
     x_min, x_max = max(x_min, -half_x), min(x_max, half_x)  # half fields: walls stand inside the lines
