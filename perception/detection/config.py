@@ -51,6 +51,8 @@ class DetectionConfig:
         score_threshold: boxes with a lower score are dropped.
         iou_threshold: of two boxes of one class that overlap more than this, the weaker is dropped.
         threads: processor threads for the network.
+        spin: let the network's threads wait busily for each other: quicker on cores that nothing else needs, much slower
+            where control and camera need them (ONNX Runtime on a processor with two threads or more).
         engine: TensorRT's options.
     """
 
@@ -61,6 +63,7 @@ class DetectionConfig:
     score_threshold: float = 0.3
     iou_threshold: float = 0.5
     threads: int = 1
+    spin: bool = False
     engine: EngineConfig = field(default_factory=EngineConfig)
 
     def __post_init__(self) -> None:

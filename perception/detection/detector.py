@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from perception.detection.backends import Backend, open_backend, preprocessor
 from perception.detection.backends.nvidia.providers import CPU, TENSORRT
 from perception.detection.config import DetectionConfig
-from perception.detection.decode import decode, suppress
+from perception.detection.decode import Candidates, decode, suppress
+from perception.detection.letterbox import Placement
 from perception.detection.model import ModelMeta, find_model, read_meta
 from robot.core.errors import DetectorError
 from robot.core.messages import Detection, ObjectClass
 
 # 8-bit dot products: x86 VNNI in its two forms, Arm's SDOT. Without them int8 is no faster than float32.
 INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "asimddp"})
+_CLASSES = tuple(ObjectClass)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,15 @@ class StageTimings:
     preprocess_ns: int = 0
     inference_ns: int = 0
     postprocess_ns: int = 0
+
+
+def to_detections(found: Candidates, where: Placement) -> tuple[Detection, ...]:
+    """Return candidates as detections in picture pixels; a box wholly in the letterbox's border is dropped."""
+    return tuple(
+        Detection(object_class=_CLASSES[kind], score=score, box_px=box)
+        for kind, score, box in zip(found.classes, found.scores, where.to_picture(found.boxes_px), strict=True)
+        if box[2] > box[0] and box[3] > box[1]
+    )
 
 
 class Detector(Protocol):
@@ -79,7 +90,7 @@ class SsdDetector:
         self._backend = backend
         self._config = config
         self._now_ns = now_ns
-        self._anchors = meta.anchors.boxes()
+        self._anchors = meta.anchors.boxes().tolist()
         self._letterbox = preprocessor(backend, meta.anchors.input_size_px)
         self.model_name = meta.name
         self.sha256 = meta.sha256
@@ -107,13 +118,7 @@ class SsdDetector:
         logits, offsets = self._backend.run(blob)
         ran = self._now_ns()
         found = decode(logits, offsets, self._anchors, self._config.score_threshold)
-        kept = suppress(found, self._config.iou_threshold)
-        boxes = where.to_picture(kept.boxes_px)
-        inside = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)  # a box in the letterbox's border is cut to nothing
-        rows = zip(kept.classes[inside].tolist(), kept.scores[inside].tolist(), boxes[inside].tolist(), strict=True)
-        result = tuple(
-            Detection(object_class=ObjectClass(c), score=s, box_px=(b[0], b[1], b[2], b[3])) for c, s, b in rows
-        )
+        result = to_detections(suppress(found, self._config.iou_threshold), where)
         self.timings = StageTimings(
             preprocess_ns=fed - start, inference_ns=ran - fed, postprocess_ns=self._now_ns() - ran
         )

@@ -1,16 +1,20 @@
 """Letterbox: the whole picture, its proportions kept, in the middle of the network's input; and back.
 
-The fast path (measured in docs/results-detector.md): one bilinear resize, then per channel `extractChannel` and a
-256-entry table into a preallocated float blob; about seven times faster than `cv2.dnn.blobFromImage`.
+The fast path (`blackout bench`): one bilinear resize straight into the canvas, one `split` into planes in the network's
+order (nine times as fast as three `extractChannel`), one 256-entry table into the float blob; everything preallocated.
+Together about seven times as fast as `cv2.dnn.blobFromImage`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from robot.core.messages import BoxPx
 
 PAD_VALUE = 114
 """Grey level of the borders, as in training."""
@@ -34,13 +38,19 @@ class Placement:
             self.resized_px[1] / self.picture_size_px[1],
         )
 
-    def to_picture(self, boxes_px: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map (N, 4) boxes from input pixels to picture pixels, clipped to the picture's edges."""
-        scale = np.array(self.scale * 2, np.float32)
-        offset = np.array(self.offset_px * 2, np.float32)
-        limit = np.array(self.picture_size_px * 2, np.float32)
-        result: NDArray[np.float32] = np.clip((boxes_px - offset) / scale, np.float32(0.0), limit)
-        return result
+    def to_picture(self, boxes_px: Iterable[BoxPx]) -> list[BoxPx]:
+        """Map boxes (edges) from input pixels to picture pixels, clipped to the picture's edges."""
+        (scale_x, scale_y), (left, top) = self.scale, self.offset_px
+        width, height = float(self.picture_size_px[0]), float(self.picture_size_px[1])
+        return [
+            (
+                min(max((x0 - left) / scale_x, 0.0), width),
+                min(max((y0 - top) / scale_y, 0.0), height),
+                min(max((x1 - left) / scale_x, 0.0), width),
+                min(max((y1 - top) / scale_y, 0.0), height),
+            )
+            for x0, y0, x1, y1 in boxes_px
+        ]
 
     def to_input(self, boxes_px: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map (N, 4) boxes from picture pixels to input pixels."""
@@ -71,24 +81,27 @@ class Letterbox:
         width, height = input_size_px
         self.input_size_px = input_size_px
         self._canvas = np.full((height, width, 3), PAD_VALUE, np.uint8)
+        planes = np.empty((3, height, width), np.uint8)
+        self._planes = planes.reshape(-1, width)
+        self._blue_green_red = list(planes[::-1])  # the network takes red first
         self._blob = np.empty((1, 3, height, width), np.float32)
-        self._plane = np.empty((height, width), np.uint8)
+        self._rows = self._blob.reshape(-1, width)
         self._placement: Placement | None = None
+        self._region = self._canvas
 
     def __call__(self, image_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Placement]:
         """Return the (1, 3, height, width) float32 RGB blob in [-1, 1] of a (h, w, 3) uint8 BGR picture."""
         size = (image_bgr.shape[1], image_bgr.shape[0])
-        if self._placement is None or self._placement.picture_size_px != size:
-            self._placement = placement(size, self.input_size_px)
-            self._canvas[:] = PAD_VALUE
         where = self._placement
-        (x, y), (w, h) = where.offset_px, where.resized_px
-        region = self._canvas[y : y + h, x : x + w]
-        if size == (w, h):
-            region[:] = image_bgr
+        if where is None or where.picture_size_px != size:
+            where = self._placement = placement(size, self.input_size_px)
+            self._canvas[:] = PAD_VALUE
+            (x, y), (w, h) = where.offset_px, where.resized_px
+            self._region = self._canvas[y : y + h, x : x + w]
+        if size == where.resized_px:
+            self._region[:] = image_bgr
         else:
-            region[:] = cv2.resize(image_bgr, (w, h), interpolation=cv2.INTER_LINEAR)
-        for channel in range(3):
-            cv2.extractChannel(self._canvas, 2 - channel, self._plane)
-            cv2.LUT(self._plane, NORMALISE, self._blob[0, channel])
+            cv2.resize(image_bgr, where.resized_px, dst=self._region, interpolation=cv2.INTER_LINEAR)
+        cv2.split(self._canvas, self._blue_green_red)
+        cv2.LUT(self._planes, NORMALISE, self._rows)
         return self._blob, where

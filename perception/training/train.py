@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from perception.detection.decode import decode, suppress
+from perception.detection.detector import to_detections
 from perception.detection.letterbox import Letterbox
 from perception.training import warm_start
 from perception.training.config import TrainingConfig
@@ -31,7 +32,7 @@ from perception.training.loss import detection_loss
 from perception.training.network import ConvBn, SsdLite
 from robot.core.config import config_hash, to_dict
 from robot.core.errors import DataError
-from robot.core.messages import Detection, ObjectClass
+from robot.core.messages import Detection
 
 BOX_LOSS_WEIGHT = 2.0
 GRADIENT_NORM = 10.0
@@ -39,17 +40,14 @@ GRADIENT_NORM = 10.0
 
 def torch_detect(network: torch.nn.Module, config: TrainingConfig, score_threshold: float = 0.02) -> Any:
     """Return `detect(image_bgr)` that runs the network with the production letterbox, decode and suppression."""
-    letterbox, anchors = Letterbox(config.model.input_size_px), config.model.anchors.boxes()
+    letterbox, anchors = Letterbox(config.model.input_size_px), config.model.anchors.boxes().tolist()
 
-    def detect(image_bgr: Any) -> list[Detection]:
+    def detect(image_bgr: Any) -> tuple[Detection, ...]:
         blob, where = letterbox(image_bgr)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             logits, offsets = network(torch.from_numpy(blob).contiguous(memory_format=torch.channels_last))
         raw = decode(logits[0].float().numpy(), offsets[0].float().numpy(), anchors, score_threshold)
-        kept = suppress(raw, 0.5)
-        boxes = where.to_picture(kept.boxes_px).tolist()
-        rows = zip(kept.classes.tolist(), kept.scores.tolist(), boxes, strict=True)
-        return [Detection(object_class=ObjectClass(c), score=s, box_px=tuple(b)) for c, s, b in rows]
+        return to_detections(suppress(raw, 0.5), where)
 
     return detect
 

@@ -51,7 +51,7 @@ def test_loss_and_runtime_decode_the_same_boxes() -> None:
     offsets = rng.normal(0, 0.5, (SPEC.count, 4)).astype(np.float32)
     logits = np.full((SPEC.count, 3), -9.0, np.float32)
     logits[:, 1] = np.linspace(3, 1, SPEC.count)
-    runtime = decode(logits, offsets, anchors, 0.5).boxes_px
+    runtime = decode(logits, offsets, anchors.tolist(), 0.5).boxes_px
     training = to_edges(torch.from_numpy(anchors), torch.from_numpy(offsets)).numpy()
     np.testing.assert_allclose(runtime, training, atol=1e-3)
 
