@@ -51,7 +51,7 @@ class DetectionConfig:
         score_threshold: boxes with a lower score are dropped.
         iou_threshold: of two boxes of one class that overlap more than this, the weaker is dropped.
         threads: processor threads for the network.
-        spin: let the network's threads wait busily for each other: quicker on cores that nothing else needs, much slower
+        spin: let the network's threads wait busily for each other: quicker on cores that nothing else needs, slower
             where control and camera need them (ONNX Runtime on a processor with two threads or more).
         engine: TensorRT's options.
     """

@@ -74,6 +74,9 @@ class TrainingConfig:
     It begins with `checkpoint` (of an earlier run), else with `start_from` (a float32 ONNX that `export` wrote, perhaps
     for another input size), else with the warm-start weights.
 
+    From the shares of the schedule `sparse_from` and `fake_quant_from` on (1: never) the 1x1 convolutions are pruned to
+    2:4 (`sparsity.py`), and the forward pass rounds as int8 will (`fake_quant.py`).
+
     `max_minutes` above 0 shortens the schedule on a slow machine: the cosine then follows whichever is further, steps
     or minutes, and the run is no longer repeatable step by step.
     """
@@ -95,6 +98,8 @@ class TrainingConfig:
     warm_up_steps: int = 60
     ema: float = 0.998
     frozen_blocks: int = 3
+    sparse_from: float = 1.0
+    fake_quant_from: float = 1.0
     bfloat16: bool = True
     threads: int = 1
     evaluate_every_steps: int = 200
@@ -105,6 +110,8 @@ class TrainingConfig:
             raise ValueError("steps and batch must be at least 1")
         if not 0.0 <= self.ema < 1.0:
             raise ValueError(f"ema must be in [0, 1), not {self.ema}")
+        if not (0.0 <= self.sparse_from <= 1.0 and 0.0 <= self.fake_quant_from <= 1.0):
+            raise ValueError("sparse_from and fake_quant_from are shares of the schedule, in [0, 1]")
 
 
 def load_recipe(name: str | Path, overrides: dict[str, object] | None = None) -> TrainingConfig:

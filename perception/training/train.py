@@ -27,9 +27,11 @@ from perception.training.config import TrainingConfig
 from perception.training.curves import draw_curves
 from perception.training.dataset import Item, held_back_items, load_split
 from perception.training.evaluate import Scores, collect, evaluate
+from perception.training.fake_quant import FakeQuant
 from perception.training.feeder import Feeder
 from perception.training.loss import detection_loss
 from perception.training.network import ConvBn, SsdLite
+from perception.training.sparsity import Pruner
 from robot.core.config import config_hash, to_dict
 from robot.core.errors import DataError
 from robot.core.messages import Detection
@@ -171,6 +173,7 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
     begin = time.monotonic() - spent_s
     sums = np.zeros(2)
     done = first
+    pruner, fake_quant = Pruner(network, config.sparse_from), FakeQuant(network, config.fake_quant_from)
     network.train_mode()
     for step in range(first, config.steps):
         minutes = (time.monotonic() - begin) / 60
@@ -184,14 +187,16 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * factor
         images, boxes, classes = feeder.batch()
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            logits, offsets = network(images)
-        class_loss, box_loss = detection_loss(logits.float(), offsets.float(), anchors, boxes, classes)
         optimiser.zero_grad(set_to_none=True)
-        (class_loss + BOX_LOSS_WEIGHT * box_loss).backward()  # type: ignore[no-untyped-call]
+        with fake_quant.step(progress):
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+                logits, offsets = network(images)
+            class_loss, box_loss = detection_loss(logits.float(), offsets.float(), anchors, boxes, classes)
+            (class_loss + BOX_LOSS_WEIGHT * box_loss).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([p for p in network.parameters() if p.requires_grad], GRADIENT_NORM)
         optimiser.step()
         average.update_parameters(network)
+        pruner.after_step(progress, average.module)
         sums += (float(class_loss.detach()), float(box_loss.detach()))
         done = step + 1
         if done % 20 == 0:
