@@ -24,7 +24,10 @@ class Feeder:
         self.shares = shares / shares.sum()
         self.sources = [training_items(s, root) for s in config.sources]
         real = [
-            item.load() for s, (items, _) in zip(config.sources, self.sources, strict=True) if s.split for item in items
+            item.load()
+            for source, (items, _) in zip(config.sources, self.sources, strict=True)
+            if source.split and source.share > 0
+            for item in items
         ]
         self.balls = cut_out_balls(real)
 
