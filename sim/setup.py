@@ -159,6 +159,40 @@ class RefereeTiming:
     tail_s: float = 0.3
 
 
+@dataclass(frozen=True, slots=True)
+class Waypoint:
+    """Where another robot stands at a time of the trial, field frame; between waypoints it glides."""
+
+    t_s: float
+    pose: Pose2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BallPush:
+    """At a time of the trial the ball gets a velocity (field frame): rolling from the first moment, or kicked.
+
+    A kicked ball starts without spin and slides; `place_m` puts it somewhere first.
+    """
+
+    t_s: float
+    velocity_m_s: Vec2
+    rolling: bool = False
+    place_m: Vec2 | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SceneConfig:
+    """What else is there: other robots on their paths, pushes to the ball, lookalikes outside the field."""
+
+    others: tuple[tuple[Waypoint, ...], ...] = ()
+    pushes: tuple[BallPush, ...] = ()
+    ball_in_play: bool = True
+    """False: no ball on the field at all."""
+
+    lookalikes: int = 0
+    """So many red and orange things, shoes, lights and balls behind the boards (`sim.camera.lookalikes`)."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialSetup:
     """One trial. `robot_start` and `ball_start_m` are in the field frame."""
@@ -179,3 +213,4 @@ class TrialSetup:
     frames: FrameTiming = dataclasses.field(default_factory=FrameTiming)
     serial: SerialTiming = dataclasses.field(default_factory=SerialTiming)
     referee: RefereeTiming = dataclasses.field(default_factory=RefereeTiming)
+    scene: SceneConfig = dataclasses.field(default_factory=SceneConfig)

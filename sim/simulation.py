@@ -56,6 +56,8 @@ class Truth:
     ball_velocity_m_s: Vec2
     tilt_rad: Vec2
     break_beam: bool
+    others: tuple[Pose2, ...] = ()
+    """The other robots, field frame."""
 
 
 class Simulation:
@@ -198,6 +200,7 @@ class Simulation:
             ball_velocity_m_s=(vx, vy),
             tilt_rad=world.tilt_rad,
             break_beam=world.break_beam,
+            others=world.others,
         )
 
     def state_bytes(self) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from perception.estimation.config import BeamConfig, TrackConfig
 from perception.estimation.point import PointFilter
-from perception.estimation.tracker import EgoPath, Sighting, Track, Tracker
+from perception.estimation.track import EgoPath, Sighting, Track
+from perception.estimation.tracker import Tracker
 from robot.core.body import RobotBody
 from robot.core.clock import NS_PER_S
 from robot.core.field import BALL_RADIUS_M
@@ -17,6 +20,9 @@ SWITCH_MARGIN_LOG_ODDS = 1.0
 """Another track must be surer by this much before it becomes the ball: no flipping between two."""
 
 FRESH_NS = NS_PER_S // 5
+KICK_TO_RELEASE_NS = NS_PER_S * 3 // 10
+"""A ball that leaves the mouth within this time after the kicker fired was kicked."""
+
 BEAM_REACH_M = 0.35
 """A track nearer to the mouth than this may be the ball that breaks the beam."""
 
@@ -38,6 +44,8 @@ class BallTracker(Tracker):
         self._broken = False
         self._run = 0
         self._last_beam_ns: int | None = None
+        self._charge: float | None = None
+        self._kick_ns: int | None = None
 
     @property
     def in_dribbler(self) -> bool:
@@ -64,7 +72,8 @@ class BallTracker(Tracker):
         if self._run >= self._beam.debounce_samples:
             self._broken, self._run = broken, 0
             if not broken:
-                self._release()
+                kicked = self._kick_ns is not None and t_ns - self._kick_ns <= KICK_TO_RELEASE_NS
+                self._release(odom_from_robot, kicked)
         if self._broken and not self._overruled(t_ns, odom_from_robot):
             self._hold(t_ns, odom_from_robot, twist, ego)
         elif self._broken and self._held is not None:
@@ -73,6 +82,12 @@ class BallTracker(Tracker):
         else:
             self._doubt(t_ns, odom_from_robot, ego)
         self._last_beam_ns = t_ns
+
+    def on_kicker(self, t_ns: int, charge: float) -> None:
+        """Note the kicker's charge (0 to 1): what it loses at once has gone into a kick."""
+        if self._charge is not None and self._charge - charge > self._beam.kick_charge_drop:
+            self._kick_ns = t_ns
+        self._charge = charge
 
     def _overruled(self, t_ns: int, odom_from_robot: Pose2) -> bool:
         hold = odom_from_robot.transform(self._hold_in_robot_m)
@@ -99,6 +114,7 @@ class BallTracker(Tracker):
             track = self.found(t_ns, Sighting(np.array(hold), covariance[:2, :2], np.zeros((2, 2)), 1.0), ego)
         track.filter.place(hold, velocity, covariance)
         track.t_ns = track.seen_ns = t_ns
+        track.seen_m = hold
         track.bias_m2 = np.zeros((2, 2))
         track.path_m, track.turn_rad = ego.path_m, ego.turn_rad
         track.log_odds, track.confirmed = self.config.max_log_odds, True
@@ -109,14 +125,23 @@ class BallTracker(Tracker):
         distance, track = min(near, key=lambda pair: pair[0], default=(BEAM_REACH_M, None))
         return track if distance < BEAM_REACH_M else None
 
-    def _release(self) -> None:
-        """The ball has left the mouth: it keeps the robot's velocity, or was kicked, and we do not know which."""
-        if self._held is not None:
-            p = self._held.filter.P.copy()
-            p[2, 2] += self._beam.release_velocity_sigma_m_s**2
-            p[3, 3] += self._beam.release_velocity_sigma_m_s**2
-            self._held.filter.P = p
-        self._held = None
+    def _release(self, odom_from_robot: Pose2, kicked: bool) -> None:
+        """The ball has left the mouth: it keeps the robot's velocity, or was kicked straight ahead, sliding."""
+        held, self._held = self._held, None
+        if held is None:
+            return
+        beam, point = self._beam, held.filter
+        p = point.P.copy()
+        if not kicked:
+            p[2, 2] += beam.release_velocity_sigma_m_s**2
+            p[3, 3] += beam.release_velocity_sigma_m_s**2
+        else:
+            theta = odom_from_robot.theta_rad
+            speed, (along, across) = beam.kick_speed_m_s, beam.kick_sigma_m_s
+            point.x[2:] += (speed * math.cos(theta), speed * math.sin(theta))
+            p[2:, 2:] += rotate_covariance(np.diag([along**2, across**2]), theta)
+            point.surface_m_s = (0.0, 0.0)
+        point.P = p
 
     def _doubt(self, t_ns: int, odom_from_robot: Pose2, ego: EgoPath) -> None:
         """Lower the existence of a ball that should lie in the mouth while the beam sees nothing there."""

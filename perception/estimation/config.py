@@ -111,7 +111,31 @@ class TrackConfig:
     """
 
     deceleration_m_s2: float = 0.0
+    """Rolling (a ball), or simply slowing down."""
+
+    slide_deceleration_m_s2: float = 0.0
+    """Sliding, after a kick or a bounce; 0: this thing never slides."""
+
+    slide_noise_m_s_per_rts: float = 0.0
     velocity_noise_m_s_per_rts: float = 0.0
+    velocity_noise_per_speed: float = 0.0
+    """Velocity noise grows with speed by so much: uneven carpet, a friction that is not known well."""
+
+    restitution: float = 0.5
+    """Share of the speed against a wall that is left after it."""
+
+    bounce_sigma: float = 0.25
+    """Uncertainty that a bounce adds to the velocity, as a share of the speed against the wall."""
+
+    bounce_spin_share: float = 0.25
+    """Share of the spin against the wall that its friction leaves."""
+
+    manoeuvres: bool = False
+    """It may be kicked: sightings out of the gate are followed as a branch (`perception.estimation.manoeuvre`)."""
+
+    merge_m: float = 0.0
+    """Two tracks nearer to each other than this, one of them not seen, are one thing."""
+
     birth_velocity_sigma_m_s: float = 0.0
     position_noise_m_per_rts: float = 0.0
     gate_probability: float = 0.999
@@ -144,14 +168,21 @@ class TrackConfig:
 
 BALL_TRACK = TrackConfig(
     deceleration_m_s2=0.35,
+    slide_deceleration_m_s2=3.5,
+    slide_noise_m_s_per_rts=0.5,
     velocity_noise_m_s_per_rts=0.12,
+    velocity_noise_per_speed=0.12,
+    restitution=0.5,
+    manoeuvres=True,
+    merge_m=0.03,
     birth_velocity_sigma_m_s=0.6,
     confirm_sightings=2,
     unseen_life_s=10.0,
     max_tracks=5,
 )
 ROBOT_TRACK = TrackConfig(
-    deceleration_m_s2=1.0,
+    deceleration_m_s2=0.5,
+    merge_m=0.1,
     velocity_noise_m_s_per_rts=1.0,
     birth_velocity_sigma_m_s=0.5,
     extra_sigma_m=0.03,
@@ -178,6 +209,13 @@ class BeamConfig:
     sigma_x_m: float = 0.006
     sigma_y_m: float = 0.015
     release_velocity_sigma_m_s: float = 0.5
+    kick_charge_drop: float = 0.02
+    """The kicker has fired when its charge (0 to 1) falls by more than this between two telemetry frames."""
+
+    kick_speed_m_s: float = 3.0
+    kick_sigma_m_s: Vec2 = (2.0, 0.3)
+    """Speed of a kicked ball, and its standard deviation along and across the kick, until the camera sees it."""
+
     overruled_after_sightings: int = 6
     absent_log_odds_per_s: float = 2.0
     """Existence lost per second while the ball should lie in the mouth and the beam sees nothing."""

@@ -7,17 +7,20 @@ Three layers: the robot's own pose and dead reckoning (`dead_reckoning`), landma
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from perception.camera.model import CameraModel
 from perception.estimation import show
 from perception.estimation.ball import BallTracker
+from perception.estimation.bounces import OPEN, Segment, Surroundings, field_walls, robot_discs
 from perception.estimation.config import EstimationConfig
 from perception.estimation.dead_reckoning import RobotBelief, RobotEstimator
 from perception.estimation.goals import GoalModel
 from perception.estimation.inputs import InputLedger
 from perception.estimation.localisation import LocalisationMonitor
 from perception.estimation.sighting import HEIGHT_M, SightingMaker
-from perception.estimation.tracker import EgoPath, Tracker
+from perception.estimation.track import EgoPath, Track
+from perception.estimation.tracker import Tracker
 from robot.core.body import RobotBody
 from robot.core.clock import NS_PER_S
 from robot.core.field import FieldGeometry
@@ -37,6 +40,9 @@ OPEN_SHARE = 0.8
 """A pose that landmarks contradict is opened up to this share of what counts as lost."""
 
 
+Spectator = Callable[[FieldObservation, Verdict, Track | None], None]
+
+
 class Estimator:
     """Keeps the robot's pose, the ball, robots and goals; one instance per robot.
 
@@ -52,6 +58,10 @@ class Estimator:
         self, config: EstimationConfig, body: RobotBody, field: FieldGeometry, camera: CameraModel | None = None
     ) -> None:
         self.config = config
+        self._body, self._field = body, field
+        self.spectator: Spectator | None = None
+        """For evaluation: told of every observation that met a tracker. Its answer, if any, changes nothing."""
+
         self._robot = RobotEstimator(config, body)
         self._monitor = LocalisationMonitor(config.vision)
         self._goal_model = GoalModel(config.vision, field, camera) if camera is not None else None
@@ -87,6 +97,7 @@ class Estimator:
             self._vision_ns = self._goal_ns = None
         if frame.valid and verdict not in (Verdict.STALE, Verdict.FUTURE):
             trail = self._robot.trail
+            self._ball.on_kicker(frame.t_capture_ns, frame.kicker_charge)
             self._ball.on_beam(frame.t_capture_ns, frame.break_beam, trail.pose, trail.twist, self._path())
             self._telemetry = frame
             self._monitor.covariance(self._robot.ego.P)
@@ -230,6 +241,8 @@ class Estimator:
         world_from_odom = self._robot.ego.pose() @ trail.pose.inverse() if trusted else None
         twist = Twist2(trail.twist.vx_m_s, trail.twist.vy_m_s, trail.turn_rate_at(t_ns))
         frame = self._maker.frame(batch, odom_from_robot, twist, trail.tilt_at(t_ns).sigma_rad, world_from_odom)
+        frame = frame.with_robots([o for o, v in zip(observations, verdicts, strict=True) if v is Verdict.OK])
+        surroundings = self._surroundings(world_from_odom)
         goals: list[int] = []
         for object_class, tracker in self._trackers.items():
             rows = [
@@ -241,11 +254,24 @@ class Estimator:
                 return frame.range_if_visible(position_m, height_m)
 
             sightings = [frame.sighting(observations[i], tracker.config) for i in rows]
-            for i, verdict in zip(rows, tracker.observe(t_ns, sightings, visible, path), strict=True):
+            known = surroundings if object_class is ObjectClass.BALL else OPEN
+            for i, verdict in zip(rows, tracker.observe(t_ns, sightings, visible, path, known), strict=True):
                 verdicts[i] = verdict
+                if self.spectator is not None:
+                    self.spectator(observations[i], verdict, tracker.fed[rows.index(i)])
             if object_class is ObjectClass.GOAL:
                 goals = [i for i, t in zip(rows, tracker.fed, strict=True) if t is not None and t.confirmed]
         return goals
+
+    def _surroundings(self, world_from_odom: Pose2 | None) -> Surroundings:
+        """What a ball bounces off: boards and goals while the pose is trusted, and robots that are tracked."""
+        walls: tuple[Segment, ...] = ()
+        if world_from_odom is not None:
+            p = self._robot.ego.P
+            walls = field_walls(self._field, world_from_odom.inverse(), math.sqrt(max(p[0, 0], p[1, 1])))
+        robots = [t for t in self._trackers[ObjectClass.ROBOT].tracks if t.confirmed]
+        places = [((float(t.filter.x[0]), float(t.filter.x[1])), t.filter.sigma_m()) for t in robots]
+        return Surroundings(walls, robot_discs(places, self._body.radius_m))
 
     def _fuse_goals(
         self,

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from perception.estimation.ball import BallTracker
 from perception.estimation.dead_reckoning import RobotBelief
 from perception.estimation.ego import POSE
-from perception.estimation.tracker import EgoPath, Tracker
+from perception.estimation.track import EgoPath
+from perception.estimation.tracker import Tracker
 from robot.core.geometry import FloatArray, Pose2, Twist2, rotate_covariance
 from robot.core.messages import (
     BallState,
@@ -80,10 +81,12 @@ def ball(
         ball_in_robot_m=belief.odom_from_robot.inverse().transform(in_odom),
         velocity_in_world_m_s=world_from_odom.rotate((float(point.x[2]), float(point.x[3]))),
         covariance_m2=_covariance(tracker.covariance_m2(track, point), world_from_odom),
+        velocity_covariance_m2_s2=_covariance(point.P[2:, 2:], world_from_odom),
         age_ns=track.age_ns(t_ns),
         visible=track.visible,
         in_dribbler=tracker.in_dribbler,
         sightings=track.sightings,
+        track_id=track.track_id,
     )
 
 
@@ -107,6 +110,9 @@ def objects(
                     covariance_m2=_covariance(tracker.covariance_m2(track, point), world_from_odom),
                     age_ns=track.age_ns(t_ns),
                     sightings=track.sightings,
+                    velocity_in_world_m_s=world_from_odom.rotate((float(point.x[2]), float(point.x[3]))),
+                    velocity_covariance_m2_s2=_covariance(point.P[2:, 2:], world_from_odom),
+                    visible=track.visible,
                 )
             )
     return tuple(shown)

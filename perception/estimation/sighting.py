@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from perception.camera.model import CameraModel
+from perception.camera.observe import side_bearings
 from perception.estimation.config import EstimationConfig, TrackConfig
-from perception.estimation.tracker import Sighting
-from perception.estimation.visibility import CameraVisibility, FootprintVisibility, Visibility
+from perception.estimation.track import Sighting
+from perception.estimation.visibility import CameraVisibility, FootprintVisibility, Occluder, Visibility, hidden
 from robot.core.field import BALL_RADIUS_M, FieldGeometry
 from robot.core.geometry import FloatArray, Pose2, Twist2, rotation
 from robot.core.messages import DetectionBatch, FieldObservation, ObjectClass, Vec2, Verdict
@@ -19,6 +21,8 @@ MAX_RANGE_M = 15.0
 TRUNCATED_RANGE_RATIO = 0.3
 """A robot or goal cut by the picture's edge: its range is worth no more than this share of itself. (A cut ball is
 rebuilt from the side that is seen, and `perception.camera.observe` has widened its covariance already.)"""
+
+ROBOT_RADIUS_M = 0.09
 
 HEIGHT_M = {ObjectClass.BALL: 2.0 * BALL_RADIUS_M, ObjectClass.ROBOT: 0.14, ObjectClass.GOAL: 0.14}
 
@@ -70,6 +74,26 @@ class SightingFrame:
     free_range_m: tuple[Vec2, ...] = ()
     world_from_odom: Pose2 | None = None
     walls_m: tuple[float, float, float, float] | None = None
+    camera: CameraModel | None = None
+    occluders: tuple[Occluder, ...] = ()
+
+    def with_robots(self, observations: Sequence[FieldObservation]) -> SightingFrame:
+        """Return the same view, knowing which robots in it hide what is behind them."""
+        camera = self.camera
+        if camera is None:
+            return self
+        found = []
+        for o in observations:
+            if o.object_class is not ObjectClass.ROBOT:
+                continue
+            left, right = side_bearings(o.box_px, camera)
+            x, y = o.position_in_robot_m[0] - camera.mounting.x_m, o.position_in_robot_m[1] - camera.mounting.y_m
+            found.append(
+                Occluder(
+                    right if right is not None else -math.pi, left if left is not None else math.pi, math.hypot(x, y)
+                )
+            )
+        return replace(self, occluders=tuple(found)) if found else self
 
     def sighting(self, observation: FieldObservation, track: TrackConfig) -> Sighting:
         """Turn one observation into the odometry frame, with what timing and floor add to its covariance."""
@@ -96,12 +120,18 @@ class SightingFrame:
             r @ bias @ r.T,
             observation.score,
             birth=self._on_carpet(bearing, range_m) and self._on_field(position),
+            box_px=observation.box_px,
         )
 
     def range_if_visible(self, position_in_odom_m: FloatArray, height_m: float) -> float | None:
         """See `Visibility`, for a place in the odometry frame."""
         place = self.odom_from_robot.inverse().transform((float(position_in_odom_m[0]), float(position_in_odom_m[1])))
-        return self.visibility.range_if_visible(place, height_m)
+        range_m = self.visibility.range_if_visible(place, height_m)
+        if range_m is None or not self.occluders or self.camera is None:
+            return range_m
+        radius_m = BALL_RADIUS_M if height_m < 3.0 * BALL_RADIUS_M else ROBOT_RADIUS_M
+        mount = self.camera.mounting
+        return None if hidden(place, radius_m, (mount.x_m, mount.y_m), self.occluders) else range_m
 
     def _on_carpet(self, bearing_rad: float, range_m: float) -> bool:
         """False when the carpet ends well before that place."""
@@ -128,6 +158,7 @@ class SightingMaker:
 
     def __init__(self, config: EstimationConfig, field: FieldGeometry, camera: CameraModel | None) -> None:
         self._config = config
+        self._camera = camera
         self._walls_m = field.wall_bounds_m()
         self._camera_height_m = camera.mounting.height_m if camera is not None else config.tilt.camera_height_m
         self._ball_size = BallSize(config, camera) if camera is not None else None
@@ -161,4 +192,5 @@ class SightingMaker:
             batch.free_range_m,
             world_from_odom,
             self._walls_m if world_from_odom is not None else None,
+            self._camera,
         )

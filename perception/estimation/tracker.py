@@ -1,77 +1,25 @@
-"""Tracks of one kind of object in the odometry frame: nearest association, gates, existence, birth and death."""
+"""Tracks of one kind of object in the odometry frame: association, gates, existence, birth and death."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.stats import chi2
 
+from perception.estimation.assignment import assign
+from perception.estimation.bounces import OPEN, Surroundings
 from perception.estimation.config import TrackConfig
+from perception.estimation.manoeuvre import branch_filter, goes_on, take_over
 from perception.estimation.point import BIAS_FLOOR, PointFilter
+from perception.estimation.track import EgoPath, Sighting, Track
 from robot.core.clock import NS_PER_S
 from robot.core.geometry import FloatArray
-from robot.core.messages import Vec2, Verdict
+from robot.core.messages import Verdict
 
 MAX_LOOK_AHEAD_NS = 2 * NS_PER_S
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sighting:
-    """One detection on the floor, in the odometry frame.
-
-    `covariance_m2` is what changes from frame to frame; `bias_m2` what is the same in all frames from about here
-    (calibration), which no number of sightings can average away. `birth` False: it may feed a track but not found one.
-    """
-
-    position_m: FloatArray
-    covariance_m2: FloatArray
-    bias_m2: FloatArray
-    score: float
-    birth: bool = True
-
-
-@dataclass(slots=True, eq=False)
-class Track:
-    """One hypothesis. `t_ns` is where its filter stands, `seen_ns` when it was last sighted."""
-
-    track_id: int
-    filter: PointFilter
-    t_ns: int
-    seen_ns: int
-    log_odds: float
-    sightings: int = 1
-    confirmed: bool = False
-    visible: bool = True
-    path_m: float = 0.0
-    turn_rad: float = 0.0
-    """The robot's path and turn when the filter last advanced."""
-
-    bias_m2: FloatArray = field(default_factory=lambda: np.zeros((2, 2)))
-    """What calibration may be wrong by at the last sighting, (2, 2)."""
-
-    def age_ns(self, t_ns: int) -> int:
-        """Time since the last sighting."""
-        return max(0, t_ns - self.seen_ns)
-
-
-@dataclass(frozen=True, slots=True)
-class EgoPath:
-    """What the robot has driven since start, and the noise that it costs a track that is not seen meanwhile."""
-
-    path_m: float
-    turn_rad: float
-    position_m: Vec2
-    noise_m_per_sqrt_m: float
-    noise_rad_per_sqrt_rad: float
-
-    def variance_m2(self, track: Track) -> float:
-        """Position variance that own motion adds since the track's filter last advanced."""
-        path, turn = max(0.0, self.path_m - track.path_m), max(0.0, self.turn_rad - track.turn_rad)
-        range_m = math.hypot(track.filter.x[0] - self.position_m[0], track.filter.x[1] - self.position_m[1])
-        return self.noise_m_per_sqrt_m**2 * path + (self.noise_rad_per_sqrt_rad * range_m) ** 2 * turn
+_UNCLAIMED = 1e3
 
 
 class Tracker:
@@ -88,6 +36,7 @@ class Tracker:
         self._gate = float(chi2.ppf(config.gate_probability, 2))
         self._next_id = 1
         self._last_ns: int | None = None
+        self._surroundings = OPEN
         self.fed: tuple[Track | None, ...] = ()
         """For each sighting of the last frame, the track that it fed or founded."""
 
@@ -97,6 +46,7 @@ class Tracker:
         sightings: Sequence[Sighting],
         range_if_visible: Callable[[FloatArray], float | None],
         ego: EgoPath,
+        surroundings: Surroundings = OPEN,
     ) -> tuple[Verdict, ...]:
         """Use one frame.
 
@@ -106,33 +56,35 @@ class Tracker:
             range_if_visible: for a position in the odometry frame, the range at which this frame ought to have shown
                 an object there, or None where it could not.
             ego: the robot's path so far.
+            surroundings: what these things bounce off.
 
         Returns:
             A verdict per sighting: OK fed or founded a track, OUTLIER did neither.
         """
+        self._surroundings = surroundings
         for track in self.tracks:
             self._advance(track, t_ns, ego)
             if self._last_ns is not None and track.visible is False:
                 track.log_odds -= self.config.unseen_log_odds_per_s * max(0, t_ns - self._last_ns) / NS_PER_S
         self._last_ns = t_ns
         fed: list[Track | None] = [None] * len(sightings)
-        matched: set[int] = set()
-        taken: set[int] = set()
-        for _, row, column in self._pairs(sightings, t_ns):
-            if row in taken:
-                continue
-            taken.add(row)
+        near = self._in_gates(sightings, t_ns)
+        matched: dict[int, int] = {}
+        for row, column in assign(near, _UNCLAIMED):
+            matched[column] = row
             fed[row] = self.tracks[column]
-            if column in matched:
-                continue  # A second box on the same object (split or double detection): explained, not used.
-            matched.add(column)
             self._hit(self.tracks[column], sightings[row], t_ns)
+        for row, column in near:
+            # A second box on the same object (split or double detection) is explained, not used.
+            if fed[row] is None and column in matched and sightings[row].same_thing_as(sightings[matched[column]]):
+                fed[row] = self.tracks[column]
         for column, track in enumerate(self.tracks):
             if column not in matched:
                 self._miss(track, t_ns, range_if_visible(track.filter.x[:2]))
         for row, sighting in enumerate(sightings):
-            if row not in taken and sighting.birth:
-                fed[row] = self._found(sighting, t_ns, ego)
+            if fed[row] is None and sighting.birth:
+                fed[row] = self._begin(sighting, t_ns, ego)
+        self._promote(t_ns, fed)
         self._bury(t_ns)
         self.fed = tuple(fed)
         return tuple(Verdict.OUTLIER if track is None else Verdict.OK for track in fed)
@@ -147,12 +99,15 @@ class Tracker:
 
     def found(self, t_ns: int, sighting: Sighting, ego: EgoPath) -> Track:
         """Start a track from a sighting, whatever its score."""
-        return self._found(sighting, t_ns, ego)
+        x, y = sighting.position_m.tolist()
+        point = PointFilter(self.config, (x, y), sighting.covariance_m2 + BIAS_FLOOR * sighting.bias_m2)
+        return self._add(point, sighting, t_ns, ego)
 
     def look_ahead(self, track: Track, t_ns: int, ego: EgoPath) -> PointFilter:
         """Return the track's filter predicted to `t_ns`, the track itself untouched."""
         ahead = track.filter.copy()
-        ahead.advance(min(max(0, t_ns - track.t_ns), MAX_LOOK_AHEAD_NS) / NS_PER_S, ego.variance_m2(track))
+        dt_s = min(max(0, t_ns - track.t_ns), MAX_LOOK_AHEAD_NS) / NS_PER_S
+        ahead.advance(dt_s, ego.variance_m2(track), self._surroundings)
         return ahead
 
     def covariance_m2(self, track: Track, ahead: PointFilter) -> FloatArray:
@@ -166,28 +121,31 @@ class Tracker:
         for track in self.tracks:
             track.t_ns += offset_ns
             track.seen_ns += offset_ns
+            track.born_ns += offset_ns
 
     # --- parts --------------------------------------------------------------------------------------------------
 
-    def _pairs(self, sightings: Sequence[Sighting], t_ns: int) -> list[tuple[float, int, int]]:
-        pairs = []
+    def _in_gates(self, sightings: Sequence[Sighting], t_ns: int) -> dict[tuple[int, int], float]:
+        """Return the cost of every (sighting, track) that the gates allow."""
+        costs = {}
         for row, sighting in enumerate(sightings):
             for column, track in enumerate(self.tracks):
                 if track.t_ns > t_ns:
                     continue  # The track has newer evidence (the break-beam) than this late frame.
-                d2 = track.filter.distance2(sighting.position_m, sighting.covariance_m2 + track.bias_m2)
+                d2, log_det = track.filter.distance2(sighting.position_m, sighting.covariance_m2 + track.bias_m2)
                 if d2 <= self._gate:
                     # A confirmed track has the first claim on what lies in its gate.
-                    pairs.append((d2 if track.confirmed else d2 + self._gate, row, column))
-        return sorted(pairs)
+                    costs[row, column] = d2 + log_det if track.confirmed else d2 + log_det + self._gate
+        return costs
 
     def _hit(self, track: Track, sighting: Sighting, t_ns: int) -> None:
         track.filter.observe(sighting.position_m, sighting.covariance_m2, sighting.bias_m2)
         track.seen_ns, track.visible, track.bias_m2 = t_ns, True, sighting.bias_m2
+        track.seen_m = (float(track.filter.x[0]), float(track.filter.x[1]))
         track.sightings += 1
         cfg = self.config
         track.log_odds = min(cfg.max_log_odds, track.log_odds + cfg.hit_gain * sighting.score)
-        if track.sightings >= cfg.confirm_sightings and track.log_odds >= cfg.confirm_log_odds:
+        if track.sightings >= track.confirm_sightings and track.log_odds >= cfg.confirm_log_odds:
             track.confirmed = True
 
     def _miss(self, track: Track, t_ns: int, visible_range_m: float | None) -> None:
@@ -202,12 +160,56 @@ class Tracker:
         fraction = min(1.0, max(0.0, (range_m - cfg.near_m) / (cfg.far_m - cfg.near_m)))
         return cfg.p_detect_near + fraction * (cfg.p_detect_far - cfg.p_detect_near)
 
-    def _found(self, sighting: Sighting, t_ns: int, ego: EgoPath) -> Track:
-        x, y = sighting.position_m.tolist()
-        point = PointFilter(self.config, (x, y), sighting.covariance_m2 + BIAS_FLOOR * sighting.bias_m2)
-        odds = self.config.birth_log_odds + self.config.hit_gain * sighting.score
-        track = Track(self._next_id, point, t_ns, t_ns, odds, path_m=ego.path_m, turn_rad=ego.turn_rad)
-        track.bias_m2 = sighting.bias_m2
+    def _begin(self, sighting: Sighting, t_ns: int, ego: EgoPath) -> Track:
+        """Found what an unexplained sighting can mean: something new, or a known thing that was kicked or has bounced.
+
+        As a branch of a confirmed track it may become that track. As a branch of a single sighting it makes a moving
+        thing of the two, which must then be seen a third time: any two points lie on a line.
+        """
+        cfg = self.config
+        continues: Track | None = None
+        for track in [t for t in self.tracks if t.seen_ns < t_ns and t.parent is None] if cfg.manoeuvres else ():
+            point = branch_filter(track, sighting, t_ns) if track.confirmed or track.sightings == 1 else None
+            if point is None:
+                continue
+            branch = self._add(point, sighting, t_ns, ego)
+            if track.confirmed:
+                continues, branch.parent = branch, track
+            else:
+                branch.log_odds = min(cfg.max_log_odds, track.log_odds + cfg.hit_gain * sighting.score)
+                branch.sightings, branch.confirm_sightings = 2, cfg.confirm_sightings + 1
+        # If it stands still, the branch of a confirmed track learns that from its next sighting.
+        return continues or self.found(t_ns, sighting, ego)
+
+    def _promote(self, t_ns: int, fed: list[Track | None]) -> None:
+        """Let a branch that goes on, while its parent is not seen, become its parent."""
+        for branch in [t for t in self.tracks if t.parent is not None]:
+            parent = branch.parent
+            assert parent is not None
+            gone = not any(t is parent for t in self.tracks)
+            if gone or parent.seen_ns >= branch.born_ns:
+                branch.parent = None  # The parent is where it was, or no more: this is another thing.
+            elif branch.sightings >= self.config.confirm_sightings and branch.seen_ns == t_ns and goes_on(branch):
+                take_over(branch, parent)
+                self.remove(branch)
+                fed[:] = [parent if track is branch else track for track in fed]
+
+    def _add(self, point: PointFilter, sighting: Sighting, t_ns: int, ego: EgoPath) -> Track:
+        cfg = self.config
+        odds = cfg.birth_log_odds + cfg.hit_gain * sighting.score
+        track = Track(
+            self._next_id,
+            point,
+            t_ns,
+            t_ns,
+            odds,
+            seen_m=(float(point.x[0]), float(point.x[1])),
+            born_ns=t_ns,
+            confirm_sightings=cfg.confirm_sightings,
+            path_m=ego.path_m,
+            turn_rad=ego.turn_rad,
+            bias_m2=sighting.bias_m2,
+        )
         self._next_id += 1
         self.tracks.append(track)
         return track
@@ -215,7 +217,7 @@ class Tracker:
     def _advance(self, track: Track, t_ns: int, ego: EgoPath) -> None:
         if t_ns <= track.t_ns:
             return
-        track.filter.advance((t_ns - track.t_ns) / NS_PER_S, ego.variance_m2(track))
+        track.filter.advance((t_ns - track.t_ns) / NS_PER_S, ego.variance_m2(track), self._surroundings)
         track.t_ns, track.path_m, track.turn_rad = t_ns, ego.path_m, ego.turn_rad
 
     def _bury(self, t_ns: int) -> None:
@@ -230,4 +232,15 @@ class Tracker:
             and np.isfinite(t.filter.x).all()
         ]
         alive.sort(key=lambda t: (t.confirmed, t.log_odds), reverse=True)
-        self.tracks = sorted(alive[: cfg.max_tracks], key=lambda t: t.track_id)
+        kept: list[Track] = []
+        for track in alive:
+            if not any(self._duplicate(track, other) for other in kept):
+                kept.append(track)
+        self.tracks = sorted(kept[: cfg.max_tracks], key=lambda t: t.track_id)
+
+    def _duplicate(self, track: Track, other: Track) -> bool:
+        """True when `track`, which was not seen in the last frame, stands where a surer one that was seen stands."""
+        if track.visible or not other.visible or self.config.merge_m <= 0.0:
+            return False
+        away = track.filter.x[:2] - other.filter.x[:2]
+        return float(np.hypot(away[0], away[1])) < self.config.merge_m

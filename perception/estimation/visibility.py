@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +12,42 @@ import numpy as np
 from perception.camera.model import CameraModel
 from perception.estimation.config import FootprintConfig
 from robot.core.messages import Vec2
+
+_HIDDEN_MARGIN_RAD = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Occluder:
+    """A robot that hides what stands behind it: the bearings between which it does, from the camera, and its range."""
+
+    right_rad: float
+    left_rad: float
+    range_m: float
+
+
+def occluder(place_in_robot_m: Vec2, radius_m: float, camera_m: Vec2) -> Occluder:
+    """Return what a round thing of that radius hides."""
+    x, y = place_in_robot_m[0] - camera_m[0], place_in_robot_m[1] - camera_m[1]
+    range_m, bearing = math.hypot(x, y), math.atan2(y, x)
+    half = math.asin(min(1.0, radius_m / max(range_m, 1e-6)))
+    return Occluder(bearing - half, bearing + half, range_m)
+
+
+def hidden(place_in_robot_m: Vec2, radius_m: float, camera_m: Vec2, occluders: Iterable[Occluder]) -> bool:
+    """True when something of that radius is wholly or partly hidden: then a missing box proves nothing.
+
+    Args:
+        place_in_robot_m: its centre, robot frame.
+        radius_m: half its width.
+        camera_m: the camera's place on the floor, robot frame.
+        occluders: what stands in the way.
+    """
+    x, y = place_in_robot_m[0] - camera_m[0], place_in_robot_m[1] - camera_m[1]
+    range_m, bearing = math.hypot(x, y), math.atan2(y, x)
+    half = math.asin(min(1.0, radius_m / max(range_m, 1e-6))) + _HIDDEN_MARGIN_RAD
+    return any(
+        range_m > o.range_m + 0.5 * radius_m and o.right_rad - half < bearing < o.left_rad + half for o in occluders
+    )
 
 
 class Visibility(Protocol):

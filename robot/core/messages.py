@@ -251,23 +251,26 @@ class RobotState(Message):
 class BallState(Message):
     """The tracked ball at `t_capture_ns`; `valid` False means there is no ball track at all.
 
-    `age_ns` is the time since the last accepted sighting; `visible` says that the last frame showed it;
-    `in_dribbler` that the break-beam says so. Covariance in the world frame, position only.
+    `age_ns` is the time since the last accepted sighting, `visible` says that the last frame showed it,
+    `in_dribbler` that the break-beam says so. Covariances of position and velocity are in world axes. `track_id` stays
+    the same through kicks, bounces and occlusions; another number is another thing that is now taken for the ball.
     """
 
     ball_in_world_m: Vec2 = (0.0, 0.0)
     ball_in_robot_m: Vec2 = (0.0, 0.0)
     velocity_in_world_m_s: Vec2 = (0.0, 0.0)
     covariance_m2: Cov2 = ((0.0, 0.0), (0.0, 0.0))
+    velocity_covariance_m2_s2: Cov2 = ((0.0, 0.0), (0.0, 0.0))
     age_ns: int = 0
     visible: bool = False
     in_dribbler: bool = False
     sightings: int = 0
+    track_id: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackedObject:
-    """Another robot or a goal, in the world frame, with its own covariance and age."""
+    """Another robot or a goal, in the world frame, with its own covariances and age (time since its last sighting)."""
 
     track_id: int
     object_class: ObjectClass
@@ -275,6 +278,9 @@ class TrackedObject:
     covariance_m2: Cov2
     age_ns: int
     sightings: int
+    velocity_in_world_m_s: Vec2 = (0.0, 0.0)
+    velocity_covariance_m2_s2: Cov2 = ((0.0, 0.0), (0.0, 0.0))
+    visible: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -53,7 +53,7 @@ def play_job(job: TrialJob, detector: SsdDetector | None = None) -> TrialOutcome
 
     cv2.setNumThreads(1)  # trials run side by side: more threads only fight
     robot = job.robot
-    detector = detector or _detector(robot.config.detection)
+    detector = detector or shared_detector(robot.config.detection)
     setup = make_trial(job.stage, job.seed, robot.field)
     with Simulation(setup, robot.config.body, robot.camera) as world:
         if job.recording is None:
@@ -71,7 +71,7 @@ def play_job(job: TrialJob, detector: SsdDetector | None = None) -> TrialOutcome
 
 
 @functools.lru_cache(maxsize=2)
-def _detector(config: DetectionConfig) -> SsdDetector:
+def shared_detector(config: DetectionConfig) -> SsdDetector:
     """Load a detector once per process."""
     detector = load_detector(config)
     detector.warm_up()

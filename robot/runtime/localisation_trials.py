@@ -43,7 +43,7 @@ class RecordJob:
         return self.folder / f"seed-{self.seed}.mcap"
 
 
-class _InputsOnly(Recorder):
+class InputsOnly(Recorder):
     """Keeps batches and notes: results would be those of the estimator of that day."""
 
     def result(self, result: TickResult) -> None:
@@ -79,7 +79,7 @@ def record_job(job: RecordJob) -> Path:
     keep = dataclasses.replace(robot.config.recording, frame_rate_hz=0.0)
     with (
         KidnapSimulation(trial, robot.config.body, robot.camera) as world,
-        _InputsOnly(unfinished, header, keep) as recorder,
+        InputsOnly(unfinished, header, keep) as recorder,
     ):
         play_trial(robot, world, detector, recorder, Wanderer(trial.legs))
     os.replace(unfinished, job.path)

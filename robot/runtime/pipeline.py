@@ -91,6 +91,11 @@ class Pipeline:
         self._standing_faults: tuple[str, ...] = ()
         self._fault_seq = 0
 
+    @property
+    def estimator(self) -> Estimator:
+        """The estimator, for evaluation."""
+        return self._estimator
+
     def step(self, batch: TickBatch) -> TickResult:
         """Take everything that arrived since the last tick; return everything decided, and the bytes to send.
 

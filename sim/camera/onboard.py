@@ -20,7 +20,7 @@ from sim.camera.imaging import ImagePipeline, sample_sensor_style
 from sim.camera.renderer import SceneRenderer
 from sim.camera.shutter import CameraMotion, ShutterWarp
 from sim.camera.style import sample_venue_style
-from sim.setup import Source, TrialSetup, generator
+from sim.setup import CameraErrors, Source, TrialSetup, generator
 from sim.world.world import World
 
 _MS_NS = 1_000_000
@@ -33,6 +33,22 @@ _SETTINGS_SPREAD = 0.5
 class _Pending:
     t_receive_ns: int
     frame: CameraFrame
+
+
+def true_camera(camera: CameraModel, error: CameraErrors) -> CameraModel:
+    """Return the camera as it really is: the calibrated one with its errors."""
+    mounting, lens = camera.mounting, camera.intrinsics.distortion
+    return replace(
+        camera,
+        intrinsics=replace(camera.intrinsics, distortion=(lens[0] + error.k1, *lens[1:])),
+        mounting=replace(
+            mounting,
+            pitch_rad=mounting.pitch_rad + error.pitch_rad,
+            roll_rad=mounting.roll_rad + error.roll_rad,
+            yaw_rad=mounting.yaw_rad + error.yaw_rad,
+            height_m=mounting.height_m + error.height_m,
+        ),
+    )
 
 
 class OnboardCamera:
@@ -52,18 +68,7 @@ class OnboardCamera:
         """
         self._timing = setup.frames
         venue = generator(setup.seed, Source.VENUE)
-        error, mounting, lens = setup.camera, camera.mounting, camera.intrinsics.distortion
-        self.true_camera = replace(
-            camera,
-            intrinsics=replace(camera.intrinsics, distortion=(lens[0] + error.k1, *lens[1:])),
-            mounting=replace(
-                mounting,
-                pitch_rad=mounting.pitch_rad + error.pitch_rad,
-                roll_rad=mounting.roll_rad + error.roll_rad,
-                yaw_rad=mounting.yaw_rad + error.yaw_rad,
-                height_m=mounting.height_m + error.height_m,
-            ),
-        )
+        self.true_camera = true_camera(camera, setup.camera)
         self._warp = ShutterWarp(self.true_camera)
         self.style = sample_venue_style(venue)
         self.sensor = sample_sensor_style(venue, spread=_SETTINGS_SPREAD)
@@ -71,8 +76,16 @@ class OnboardCamera:
         self._pipeline = ImagePipeline(self.sensor, (k.width_px, k.height_px), generator(setup.seed, Source.PICTURE))
         self._timing_rng = generator(setup.seed, Source.FRAME_TIMING)
         self._renderer = SceneRenderer(
-            self.style, setup.field, body, self._warp.pinhole, robots=0, balls=1, samples=samples
+            self.style,
+            setup.field,
+            body,
+            self._warp.pinhole,
+            robots=len(setup.scene.others),
+            balls=1,
+            samples=samples,
+            lookalikes=setup.scene.lookalikes,
         )
+        self._ball_in_play = setup.scene.ball_in_play
         self._count = 0
         self._last_arrival_ns = 0
         self._pending: deque[_Pending] = deque()
@@ -111,7 +124,7 @@ class OnboardCamera:
         twist = motion.twist_in_robot
         still = twist.speed_m_s() < 0.002 and abs(twist.omega_rad_s) < 0.002
         still = still and math.hypot(motion.pitch_rate_rad_s, motion.roll_rate_rad_s) < 0.002
-        self._renderer.place((), (world.ball_m,))
+        self._renderer.place(world.others, (world.ball_m,) if self._ball_in_play else ())
         render = self._renderer.render(world_from_optical(self.true_camera, world.robot_pose, world.tilt_rad))
         exposed = self._warp.expose(
             render,

@@ -70,6 +70,7 @@ class SceneRenderer:
         balls: int = 1,
         samples: int = 4,
         shadows: bool = False,
+        lookalikes: int = 0,
     ) -> None:
         """Build the model and open a context.
 
@@ -81,13 +82,14 @@ class SceneRenderer:
             robots: number of other robots in the scene.
             balls: number of balls in the scene.
             samples: multi-sampling of the offscreen buffer: 0, 2 or 4.
+            lookalikes: number of things outside the field that could be taken for a ball.
             shadows: cast shadows with a shadow map (+22 ms a frame); the blobs under things are always there.
 
         Raises:
             SimulationError: no headless OpenGL context could be opened.
         """
         self._mujoco = mujoco = import_mujoco()
-        text, files = scene_xml(style, field, body, robots=robots, balls=balls)
+        text, files = scene_xml(style, field, body, robots=robots, balls=balls, lookalikes=lookalikes)
         self.model = mujoco.MjModel.from_xml_string(text, files)
         self.model.vis.quality.offsamples = samples
         self.model.vis.global_.offwidth, self.model.vis.global_.offheight = pinhole.width_px, pinhole.height_px

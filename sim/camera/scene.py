@@ -15,6 +15,7 @@ from perception.field.model import field_model
 from robot.core.body import RobotBody
 from robot.core.field import FieldGeometry
 from sim.camera.clutter import clutter_geoms
+from sim.camera.lookalikes import lookalike_geoms
 from sim.camera.mjcf import SceneText, geom, numbers
 from sim.camera.robot_parts import add_team, robot_geoms
 from sim.camera.style import VenueStyle
@@ -75,7 +76,7 @@ def _blob_shadow(radius_m: float, strength: float, drift: tuple[float, float]) -
 
 
 def scene_xml(
-    style: VenueStyle, field: FieldGeometry, body: RobotBody, *, robots: int, balls: int
+    style: VenueStyle, field: FieldGeometry, body: RobotBody, *, robots: int, balls: int, lookalikes: int = 0
 ) -> tuple[str, dict[str, bytes]]:
     """Build the scene.
 
@@ -85,6 +86,7 @@ def scene_xml(
         body: outline of the other robots.
         robots: number of movable robots, named `robot0...`, alternating between the two teams.
         balls: number of movable balls, named `ball0...`.
+        lookalikes: number of things behind the boards that could be taken for a ball.
 
     Returns:
         The MJCF text and its texture files by name.
@@ -110,6 +112,7 @@ def scene_xml(
         *_boards(style, centre, half),
         *_room(scene, rng, style, centre, half),
         *clutter_geoms(rng, style.clutter, field.wall_bounds_m()),
+        *lookalike_geoms(style, lookalikes, field.wall_bounds_m()),
     ]
     for k, side in enumerate((1.0, -1.0)):
         inner = x_max - 0.5 * field.length_m if side > 0 else -0.5 * field.length_m - x_min

@@ -81,6 +81,15 @@ def _hull(body: RobotBody) -> str:
     return f'<mesh name="hull" vertex="{numbers(vertices)}"/>'
 
 
+def _others(setup: TrialSetup) -> str:
+    """Return the other robots: hulls that are moved by hand and that nothing moves."""
+    return "".join(
+        f'<body name="other{k}" mocap="true" pos="0 0 -9"><geom type="mesh" mesh="hull" class="wall" '
+        f'friction="{setup.ball.body_friction} 0 0"/></body>'
+        for k in range(len(setup.scene.others))
+    )
+
+
 def arena_xml(setup: TrialSetup, body: RobotBody) -> str:
     """Return the MJCF of the physical world; the joints are x, y, yaw of the robot, then the ball's free joint."""
     ball, radius = setup.ball, setup.ball.radius_m
@@ -96,7 +105,7 @@ def arena_xml(setup: TrialSetup, body: RobotBody) -> str:
 <asset>{_hull(body)}</asset>
 <worldbody>
   <geom name="floor" type="plane" size="20 20 1" contype="0" conaffinity="0"/>
-  {"".join(_walls(setup.field))}{"".join(_goals(setup.field))}
+  {"".join(_walls(setup.field))}{"".join(_goals(setup.field))}{_others(setup)}
   <body name="robot">
     <inertial pos="0 0 0" mass="{mass:.6g}" diaginertia="{yaw_inertia:.6g} {yaw_inertia:.6g} {yaw_inertia:.6g}"/>
     <joint name="x" type="slide" axis="1 0 0"/>

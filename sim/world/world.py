@@ -7,6 +7,7 @@ path works on plain floats: NumPy costs more than the physics on arrays this sma
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from robot.core.body import RobotBody
 from robot.core.geometry import Pose2, Twist2, wrap_angle
 from sim.camera.gl import import_mujoco
-from sim.setup import Source, TrialSetup, generator
+from sim.setup import BallPush, Source, TrialSetup, Waypoint, generator
 from sim.world.arena import STEP_S, arena_xml
 from sim.world.ball import floor_friction
 from sim.world.drive import Drive
@@ -24,6 +25,25 @@ from sim.world.nod import Nod
 _TOUCH_GAP_M = 0.0015
 _AT_BAR_GAP_M = 0.008
 """A human referee sees no gap smaller than this between a resting ball and the dribbler."""
+
+
+_NOWHERE_M = (15.0, 15.0)
+
+
+def pose_on_path(path: Sequence[Waypoint], t_s: float) -> Pose2:
+    """Return where a robot on that path is at a time: the ends hold, between waypoints it glides."""
+    before = path[0]
+    for after in path:
+        if after.t_s >= t_s:
+            share = (t_s - before.t_s) / (after.t_s - before.t_s) if after.t_s > before.t_s else 0.0
+            share = min(1.0, max(0.0, share))
+            a, b = before.pose, after.pose
+            turn = wrap_angle(b.theta_rad - a.theta_rad)
+            return Pose2(
+                a.x_m + share * (b.x_m - a.x_m), a.y_m + share * (b.y_m - a.y_m), wrap_angle(a.theta_rad + share * turn)
+            )
+        before = after
+    return before.pose
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,13 +75,35 @@ class World:
         self._half_front: float = math.sqrt(max(0.0, body.radius_m**2 - body.mouth_x_m**2))
         self.data.qpos[:3] = (setup.robot_start.x_m, setup.robot_start.y_m, setup.robot_start.theta_rad)
         self.data.qpos[3:6] = (*setup.ball_start_m, setup.ball.radius_m)
+        if not setup.scene.ball_in_play:
+            self.data.qpos[3:5] = _NOWHERE_M
         self.data.qpos[6:10] = (1.0, 0.0, 0.0, 0.0)
+        self._pushes = sorted(setup.scene.pushes, key=lambda push: push.t_s)
+        self.others: tuple[Pose2, ...] = ()
+        self._place_others(0.0)
         mujoco.mj_forward(self.model, self.data)
         self._ball_id = int(self.model.body("ball").id)
         self.step_count = 0
         self.accel_in_robot_m_s2 = (0.0, 0.0)
         self.break_beam = False
         self.ball_touched = self.bar_touched = self.ball_at_bar = False
+        self._read()
+
+    def _place_others(self, t_s: float) -> None:
+        """Put the other robots where their paths say."""
+        self.others = tuple(pose_on_path(path, t_s) for path in self.setup.scene.others)
+        for k, pose in enumerate(self.others):
+            self.data.mocap_pos[k] = (pose.x_m, pose.y_m, 0.0)
+            self.data.mocap_quat[k] = (math.cos(0.5 * pose.theta_rad), 0.0, 0.0, math.sin(0.5 * pose.theta_rad))
+
+    def _push_ball(self, push: BallPush) -> None:
+        (vx, vy), r = push.velocity_m_s, self.setup.ball.radius_m
+        if push.place_m is not None:
+            self.data.qpos[3:6] = (*push.place_m, r)
+        # Upright, so that the spin, which MuJoCo keeps in the body frame, is also that of the field frame.
+        self.data.qpos[6:10] = (1.0, 0.0, 0.0, 0.0)
+        spin = (-vy / r, vx / r, 0.0) if push.rolling else (0.0, 0.0, 0.0)
+        self.data.qvel[3:9] = (vx, vy, 0.0, *spin)
         self._read()
 
     def _read(self) -> None:
@@ -124,6 +166,10 @@ class World:
     def step(self, actuation: Actuation) -> None:
         """Advance by 1 ms."""
         dt = STEP_S
+        if self.others:
+            self._place_others(self.step_count * dt)
+        while self._pushes and self._pushes[0].t_s <= self.step_count * dt:
+            self._push_ball(self._pushes.pop(0))
         q, v, c, s = self._q, self._v, self._c, self._s
         vx, vy, omega = c * v[0] + s * v[1], -s * v[0] + c * v[1], v[2]
         drive = self.drive
