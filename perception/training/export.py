@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from perception.detection.half_weights import SMALLEST, with_half_weights
 from perception.detection.model import MODELS_DIR, ModelMeta, file_sha256
 from perception.training.config import TrainingConfig
 from perception.training.network import ConvBn, SsdLite
@@ -45,6 +46,16 @@ def fold(network: SsdLite) -> SsdLite:
     return folded
 
 
+def round_to_half(network: SsdLite) -> SsdLite:
+    """Return a copy whose large weights are numbers that float16 holds exactly: what the exported file will contain."""
+    rounded = copy.deepcopy(network)
+    with torch.no_grad():
+        for parameter in rounded.parameters():
+            if parameter.numel() >= SMALLEST:
+                parameter.copy_(parameter.half().float())
+    return rounded
+
+
 def load_run(run: Path) -> tuple[TrainingConfig, SsdLite, int]:
     """Return recipe, network with averaged weights, and steps of a training run's folder.
 
@@ -64,7 +75,7 @@ def load_run(run: Path) -> tuple[TrainingConfig, SsdLite, int]:
 
 
 def export(network: SsdLite, path: Path) -> None:
-    """Write the network as ONNX and check that ONNX Runtime computes what PyTorch does.
+    """Write the network as ONNX, weights stored as float16, and check that ONNX Runtime computes what PyTorch does.
 
     Raises:
         DetectorError: the results differ.
@@ -74,7 +85,7 @@ def export(network: SsdLite, path: Path) -> None:
     import onnxslim
 
     width, height = network.anchors.input_size_px
-    folded = fold(network)
+    folded = round_to_half(fold(network))
     images = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
@@ -83,11 +94,11 @@ def export(network: SsdLite, path: Path) -> None:
             folded, (images,), str(path), dynamo=False, opset_version=OPSET,
             input_names=["images"], output_names=["logits", "offsets"],
         )  # fmt: skip
-    onnx.save(onnxslim.slim(onnx.load(str(path))), str(path))
+    onnx.save(with_half_weights(onnxslim.slim(onnx.load(str(path)))), str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     results = session.run(["logits", "offsets"], {"images": images.numpy()})
     with torch.no_grad():
-        expected: tuple[Tensor, Tensor] = network.eval()(images)
+        expected: tuple[Tensor, Tensor] = folded(images)
     for name, got, wanted in zip(("logits", "offsets"), results, expected, strict=True):
         difference = float(np.abs(got - wanted.numpy()).max())
         if not difference < TOLERANCE:

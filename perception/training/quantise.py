@@ -20,6 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from perception.detection.half_weights import with_float_weights
 from perception.detection.letterbox import Letterbox
 from perception.detection.model import file_sha256, read_meta
 from perception.training.config import SourceConfig
@@ -77,7 +78,8 @@ def quantise(onnx_path: Path, pictures: Sequence[Path]) -> Path:
 
     with TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
-        quant_pre_process(str(onnx_path), str(prepared))
+        onnx.save(with_float_weights(onnx.load(str(onnx_path))), str(prepared))
+        quant_pre_process(str(prepared), str(prepared))
         model = onnx.load(str(prepared))
         as_products(model.graph)
         onnx.save(onnx.shape_inference.infer_shapes(model), str(prepared))

@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from perception.detection.half_weights import with_float_weights
 from perception.training.network import ConvBn, SsdLite
 from robot.core.errors import DataError, MissingExtraError
 
@@ -144,9 +145,10 @@ def load_onnx(network: SsdLite, path: Path) -> int:
     from onnx import numpy_helper
 
     try:
-        weights = {i.name: numpy_helper.to_array(i) for i in onnx.load(str(path)).graph.initializer}
+        graph = with_float_weights(onnx.load(str(path))).graph
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}", hint="name a float32 model that ships") from error
+    weights = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     filled = 0
     for name, module in network.named_modules():
         if not isinstance(module, torch.nn.Conv2d):

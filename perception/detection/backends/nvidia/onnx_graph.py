@@ -1,10 +1,11 @@
 """The shipped ONNX files, made fit for TensorRT.
 
-Two things do not fit as they are:
+Three things do not fit as they are:
 
 - The int8 models are quantised for processors: uint8 activations with zero points, and int32 biases. TensorRT takes
   only int8 with zero point 0, and biases in float. An unsigned range that starts at 0 also stands for a ReLU that the
   quantiser removed: without it the symmetric range would let negative values through, so it is put back.
+- Weights stored as float16 behind a Cast are no constants to TensorRT's convolutions: they are put back as float32.
 - TensorRT 11 has no FP16 flag: the network's own types rule, so half precision must stand in the file.
 """
 
@@ -15,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from perception.detection.half_weights import SUFFIX as STORED_AS_HALF
+from perception.detection.half_weights import with_float_weights
 from robot.core.errors import DetectorError, MissingExtraError
 
-VERSION = 1
+VERSION = 2
 """Goes into engine keys: raise it when what comes out of here changes."""
 
 
@@ -44,12 +47,16 @@ def network_for_tensorrt(onnx_path: Path, precision: str, *, typed: bool) -> byt
         model = _onnx().load_from_string(content)
         make_symmetric(model.graph)
         return bytes(model.SerializeToString())
-    return to_half(content) if precision == "fp16" and typed else content
+    if precision == "fp16" and typed:
+        return to_half(content)
+    if STORED_AS_HALF.encode() in content:
+        return bytes(with_float_weights(_onnx().load_from_string(content)).SerializeToString())
+    return content
 
 
 def to_half(content: bytes) -> bytes:
     """Return the model with float16 weights and arithmetic; inputs and outputs stay float32."""
-    model = _onnx().load_from_string(content)
+    model = with_float_weights(_onnx().load_from_string(content))
     try:
         from onnxruntime.transformers.float16 import convert_float_to_float16
     except ImportError as error:
