@@ -8,6 +8,7 @@ import control.plays
 import control.skills  # noqa: F401 - importing the packages registers their files
 from control.config import ControlConfig
 from control.motion.bump import BumpDetector
+from control.planning.frames import in_odometry
 from control.planning.memory import FieldMemory
 from control.plays.play import PLAYS, Play
 from control.skills.skill import Notes, View
@@ -69,6 +70,8 @@ class Player:
         """
         self._seq += 1
         self._follow(referee)
+        if self._play is None or not self._play.on_field:
+            world = in_odometry(world)
         share = self._config.play.degraded_speed_share if mode is Mode.DEGRADED else 1.0
         bump = self._bumps.normal_in_robot(world.telemetry, world.robot.twist_in_robot)
         view = View(

@@ -11,9 +11,14 @@ from robot.core.messages import TeamMessage
 
 
 class Play(Protocol):
-    """One way to play a stage. A fresh instance is made at every FORCE_START."""
+    """One way to play a stage. A fresh instance is made at every FORCE_START.
+
+    `on_field`: it needs places on the field, so its world frame is the field's as soon as that is known, and jumps
+    then. Otherwise its world frame is that of dead reckoning throughout.
+    """
 
     name: ClassVar[str]
+    on_field: ClassVar[bool]
 
     def decide(self, view: View, team: tuple[TeamMessage, ...]) -> tuple[str, SkillStep]:
         """Return the name of the acting skill and its step for this tick."""
@@ -32,6 +37,7 @@ class SkillPlay:
     """
 
     name: ClassVar[str] = ""
+    on_field: ClassVar[bool] = False
     first: ClassVar[str] = ""
     table: ClassVar[Mapping[tuple[str, Status], str]] = {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from perception.localisation.config import MarkingConfig, SearchConfig
 from robot.core.messages import Vec2
 
 
@@ -259,6 +260,8 @@ class EstimationConfig:
 
     motion: MotionConfig = MotionConfig()
     vision: VisionConfig = VisionConfig()
+    markings: MarkingConfig = MarkingConfig()
+    search: SearchConfig = SearchConfig()
     ball: TrackConfig = BALL_TRACK
     robots: TrackConfig = ROBOT_TRACK
     goals: TrackConfig = GOAL_TRACK

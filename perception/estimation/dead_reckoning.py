@@ -6,15 +6,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from perception.estimation.config import EstimationConfig
-from perception.estimation.ego import SCALE, VX, VY, Correction, EgoFilter, Motion
+from perception.estimation.ego import (
+    POSE,
+    SCALE,
+    VX,
+    VY,
+    Correction,
+    EgoFilter,
+    Motion,
+)
 from perception.estimation.history import DelayedFilter, Outcome
 from perception.estimation.odometry import TelemetryReader, true_velocity
 from perception.estimation.tilt import TiltFilter
 from perception.estimation.trail import OdometryTrail
 from robot.core.body import RobotBody
 from robot.core.clock import NS_PER_S
-from robot.core.geometry import FloatArray, Pose2, Twist2, exponential_map, logarithm_map
+from robot.core.geometry import FloatArray, Pose2, Twist2, exponential_map, logarithm_map, wrap_angle
 from robot.core.messages import TelemetryFrame, Vec2, Verdict
 
 FUTURE_TELEMETRY_NS = NS_PER_S // 20
@@ -49,7 +59,8 @@ class RobotEstimator:
         self._body = body
         self._reader = TelemetryReader(config.motion, body)
         self._tilt = TiltFilter(config.tilt)
-        self.ego = EgoFilter(config.motion)
+        markings = config.markings
+        self.ego = EgoFilter(config.motion, markings.camera_sigma_rad, markings.camera_walk_rad_per_rts)
         self._history: DelayedFilter | None = None
         self._trail: OdometryTrail | None = None
         self._last: TelemetryFrame | None = None
@@ -136,6 +147,30 @@ class RobotEstimator:
         if then is not None:
             pose = pose @ (then.inverse() @ self.trail.pose)
         self.ego.reset_pose(pose, sigma_m, sigma_theta_rad)
+        self.history.restart(self.history.t_ns)
+        self.reset_count += 1
+
+    def locate(self, pose: Pose2, covariance: FloatArray) -> None:
+        """Set the present pose (`world_from_robot`) with its (3, 3) covariance: a search has found it.
+
+        Args:
+            pose: where the robot is now.
+            covariance: of x, y, theta.
+        """
+        self.ego.reset_pose(pose, 1.0, 1.0)
+        self.ego.P[POSE, POSE] = covariance
+        self.history.restart(self.history.t_ns)
+        self.reset_count += 1
+
+    def turn_round(self) -> None:
+        """Take the mirror twin for the pose: half a turn about the field's centre."""
+        pose, p = self.ego.pose(), self.ego.P
+        flip = np.diag([-1.0, -1.0, 1.0])
+        turned = Pose2(-pose.x_m, -pose.y_m, wrap_angle(pose.theta_rad + math.pi))
+        rest = p[3:, :3] @ flip
+        self.ego.reset_pose(turned, 1.0, 1.0)
+        self.ego.P[POSE, POSE] = flip @ p[POSE, POSE] @ flip
+        self.ego.P[3:, POSE], self.ego.P[POSE, 3:] = rest, rest.T
         self.history.restart(self.history.t_ns)
         self.reset_count += 1
 

@@ -25,10 +25,14 @@ GYRO_BIAS = 5
 """The gyro reads true rate + this, rad/s."""
 SCALE, TURN_SCALE = 6, 7
 """What is left of the odometry's scale errors: wheels read (1 + SCALE) of the truth, the gyro (1 + TURN_SCALE)."""
-SIZE = 8
+CAMERA_PITCH, CAMERA_ROLL, CAMERA_YAW = 8, 9, 10
+"""By how much the camera stands off its calibration, rad: the same in every picture, so no averaging removes it."""
+SIZE = 11
 
 _EYE = np.eye(SIZE)
 
+_CAMERA = np.arange(CAMERA_PITCH, SIZE)
+CAMERA = slice(CAMERA_PITCH, SIZE)
 POSE = slice(0, 3)
 VELOCITY = slice(3, 5)
 
@@ -68,14 +72,15 @@ class Correction:
 
 
 class EgoFilter(ExtendedKalmanFilter):  # type: ignore[misc]
-    """The EKF. State layout: module constants X ... TURN_SCALE; `x` is (8,), `P` (8, 8)."""
+    """The EKF. State layout: module constants X ... TURN_SCALE; `x` is (SIZE,), `P` (SIZE, SIZE)."""
 
-    def __init__(self, config: MotionConfig) -> None:
+    def __init__(self, config: MotionConfig, camera_sigma_rad: float = 0.004, camera_walk: float = 0.0) -> None:
         super().__init__(dim_x=SIZE, dim_z=3)
         self.config = config
+        self._camera_walk2 = camera_walk**2
         self.x = np.zeros(SIZE)
         constants = [config.gyro_bias_sigma_rad_s, config.scale_sigma, config.turn_scale_sigma]
-        self.P = np.diag(np.square([1e-4, 1e-4, 1e-4, 0.05, 0.05, *constants]))
+        self.P = np.diag(np.square([1e-4, 1e-4, 1e-4, 0.05, 0.05, *constants, *3 * [camera_sigma_rad]]))
         self.F = np.eye(SIZE)
         self.Q = np.zeros((SIZE, SIZE))
         self._next_x = self.x
@@ -103,7 +108,7 @@ class EgoFilter(ExtendedKalmanFilter):  # type: ignore[misc]
         return (reported_rad_s - float(self.x[GYRO_BIAS])) * (1.0 - float(self.x[TURN_SCALE]))
 
     def _inertial_step(self, motion: Motion, accel: Vec2, dt: float) -> tuple[Vec2, float]:
-        x, y, theta, vx, vy, bias, _, turn_scale = self.x.tolist()
+        x, y, theta, vx, vy, bias, _, turn_scale = self.x[:CAMERA_PITCH].tolist()
         unbiased = motion.rate_rad_s - bias
         omega = unbiased * (1.0 - turn_scale)
         dvx, dvy = (accel[0] + omega * vy) * dt, (accel[1] - omega * vx) * dt
@@ -131,7 +136,7 @@ class EgoFilter(ExtendedKalmanFilter):  # type: ignore[misc]
         return (mx, my), omega
 
     def _odometry_step(self, motion: Motion, dt: float) -> tuple[Vec2, float]:
-        x, y, theta, _, _, bias, scale, turn_scale = self.x.tolist()
+        x, y, theta, _, _, bias, scale, turn_scale = self.x[:CAMERA_PITCH].tolist()
         unbiased = motion.rate_rad_s - bias
         omega = unbiased * (1.0 - turn_scale)
         rx, ry = motion.velocity_m_s
@@ -161,6 +166,7 @@ class EgoFilter(ExtendedKalmanFilter):  # type: ignore[misc]
 
     def _path_noise(self, velocity: Vec2, omega: float, dt: float) -> None:
         """Add the noise that grows with the path: slip, scrub and floor, not with time."""
+        self.Q[_CAMERA, _CAMERA] = self._camera_walk2 * dt
         cfg = self.config
         path, turn = math.hypot(*velocity) * dt, abs(omega) * dt
         self.Q[X, X] = self.Q[Y, Y] = cfg.translation_m_per_sqrt_m**2 * path

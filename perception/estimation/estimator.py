@@ -18,6 +18,7 @@ from perception.estimation.dead_reckoning import RobotBelief, RobotEstimator
 from perception.estimation.goals import GoalModel
 from perception.estimation.inputs import InputLedger
 from perception.estimation.localisation import LocalisationMonitor
+from perception.estimation.locator import Locator
 from perception.estimation.sighting import HEIGHT_M, SightingMaker
 from perception.estimation.track import EgoPath, Track
 from perception.estimation.tracker import Tracker
@@ -65,6 +66,7 @@ class Estimator:
         self._robot = RobotEstimator(config, body)
         self._monitor = LocalisationMonitor(config.vision)
         self._goal_model = GoalModel(config.vision, field, camera) if camera is not None else None
+        self._locator = Locator(config, field, camera, self._robot, self._monitor) if camera is not None else None
         self._maker = SightingMaker(config, field, camera)
         self._ball = BallTracker(config.ball, config.beam, body)
         self._trackers: dict[ObjectClass, Tracker] = {
@@ -142,7 +144,10 @@ class Estimator:
             self._free_range, self._free_range_ns = batch.free_range_m, t_ns
         verdicts = [self._maker.check(o, batch) for o in observations]
         goals = self._track(t_ns, batch, observations, verdicts)
-        if self._goal_model is not None and self._monitor.on_field:
+        if self._locator is not None:
+            self._locator.on_frame(batch, t_ns)
+        searching = self._locator is not None and self._locator.searching
+        if self._goal_model is not None and self._monitor.on_field and not searching:
             self._fuse_goals(self._goal_model, t_ns, batch.image_size_px, observations, goals, verdicts)
         for verdict in verdicts or [Verdict.OK]:
             self.vision_ledger.note(verdict, batch.t_receive_ns)
@@ -162,8 +167,15 @@ class Estimator:
         """
         if not pose.is_finite() or not (0.0 < sigma_m < math.inf and 0.0 < sigma_theta_rad < math.inf):
             raise ValueError(f"a seed must be finite with positive sigmas: {pose}, {sigma_m}, {sigma_theta_rad}")
+        if self._locator is not None and self._locator.seed(pose, sigma_m, sigma_theta_rad, t_ns):
+            return
         self._robot.seed(pose, sigma_m, sigma_theta_rad, t_ns)
         self._monitor.seeded()
+
+    def locate(self) -> None:
+        """Do one slice of the search for the pose, if the pose is unknown: once a tick, bounded, deterministic."""
+        if self._locator is not None:
+            self._locator.step()
 
     # --- output -------------------------------------------------------------------------------------------------
 
@@ -182,7 +194,9 @@ class Estimator:
             t_capture_ns=t_now_ns,
             t_receive_ns=t_now_ns,
             valid=True,
-            robot=show.robot(seq, t_now_ns, belief, self._monitor.state, inputs_ok, self._robot.reset_count),
+            robot=show.robot(
+                seq, t_now_ns, belief, self._monitor.state, self.mirror_ambiguous, inputs_ok, self._robot.reset_count
+            ),
             ball=show.ball(seq, t_now_ns, self._ball, belief, world_from_odom, path),
             objects=show.objects(self._trackers, t_now_ns, world_from_odom, path),
             free_range_m=self._free_range,
@@ -202,6 +216,11 @@ class Estimator:
     def localisation(self) -> Localisation:
         """How far the pose can be believed."""
         return self._monitor.state
+
+    @property
+    def mirror_ambiguous(self) -> bool:
+        """The pose on the field may as well be its twin: see `RobotState`."""
+        return self._locator is not None and self._monitor.on_field and self._locator.mirror_ambiguous
 
     @property
     def landmarks_used(self) -> int:
@@ -295,6 +314,8 @@ class Estimator:
             verdicts[i] = outcome.verdict
             if accepted:
                 self._goal_ns = t_ns
+            elif self._locator is not None and self._locator.agrees_at(t_ns):
+                continue  # lines know better than a box that is cut, or whose goal is too near to be seen whole
             if self._monitor.landmark(accepted):
                 cfg = self.config.vision
                 self._robot.open_up(OPEN_SHARE * cfg.lost_sigma_m, OPEN_SHARE * cfg.lost_sigma_theta_rad)

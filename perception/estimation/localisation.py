@@ -33,6 +33,19 @@ class LocalisationMonitor:
         """A pose on the field was given."""
         self.state, self._rejected, self._accepted = Localisation.SEEDED, 0, 0
 
+    def lose(self) -> None:
+        """What is seen contradicts the pose."""
+        self.state, self._rejected, self._accepted = Localisation.LOST, 0, 0
+
+    def found(self) -> None:
+        """A search has found the pose."""
+        self.state, self._rejected, self._accepted = Localisation.TRACKING, 0, 0
+
+    def lines(self) -> None:
+        """Lines have corrected the pose: as good as a landmark for a pose that was seeded."""
+        if self.state is Localisation.SEEDED:
+            self.landmark(True)
+
     def landmark(self, accepted: bool) -> bool:
         """Note the gate's verdict on one landmark.
 

@@ -39,7 +39,13 @@ def nothing_yet(seq: int, t_ns: int) -> WorldModel:
 
 
 def robot(
-    seq: int, t_ns: int, belief: RobotBelief, localisation: Localisation, inputs_ok: bool, reset_count: int
+    seq: int,
+    t_ns: int,
+    belief: RobotBelief,
+    localisation: Localisation,
+    mirror_ambiguous: bool,
+    inputs_ok: bool,
+    reset_count: int,
 ) -> RobotState:
     """Return the robot's state message."""
     p = belief.covariance[POSE, POSE].tolist()
@@ -52,6 +58,8 @@ def robot(
         twist_in_robot=belief.twist,
         covariance=tuple(tuple(row) for row in p),
         localisation=localisation,
+        mirror_ambiguous=mirror_ambiguous,
+        odom_from_robot=belief.odom_from_robot,
         gyro_bias_rad_s=belief.gyro_bias_rad_s,
         tilt_rad=belief.tilt_rad,
         inputs_ok=inputs_ok,

@@ -233,7 +233,8 @@ class RobotState(Message):
     `covariance` is (3, 3) over (x_m, y_m, theta_rad) in the world frame. `inputs_ok` is False when a needed input
     is stale. `tilt_rad` is (pitch, roll) of the body as far as the IMU tells. `mirror_ambiguous`: the field looks the
     same turned by half a turn, and nothing has told the two apart: the pose is `world_from_robot` or its twin at
-    (-x, -y, theta + pi), which is as likely; nothing that tells the goals apart may rest on it.
+    (-x, -y, theta + pi), which is as likely; nothing that tells the goals apart may rest on it. `odom_from_robot` is
+    dead reckoning alone: it drifts, but never jumps, as the world frame does when the pose is found or found again.
     """
 
     world_from_robot: Pose2
@@ -241,6 +242,7 @@ class RobotState(Message):
     covariance: tuple[tuple[float, float, float], ...]
     localisation: Localisation
     mirror_ambiguous: bool = False
+    odom_from_robot: Pose2 | None = None
     gyro_bias_rad_s: float = 0.0
     tilt_rad: Vec2 = (0.0, 0.0)
     inputs_ok: bool = False

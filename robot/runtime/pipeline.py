@@ -23,7 +23,7 @@ from perception.camera.observe import observe
 from perception.estimation.estimator import Estimator
 from perception.field.boundary import on_carpet
 from robot.core.field import FieldGeometry
-from robot.core.geometry import Twist2
+from robot.core.geometry import Pose2, Twist2
 from robot.core.health import HealthMonitor
 from robot.core.messages import (
     BoxPx,
@@ -44,6 +44,9 @@ from robot.core.streams import STREAMS
 from robot.runtime.pacing import StageTimes
 from robot.runtime.robot_config import RobotConfig
 from robot.runtime.supervisor import MOVING, Inputs, Supervisor
+
+SEED_SIGMA_M, NO_HEADING_RAD = 0.3, math.pi
+"""The rules' seed: the robot stands within 0.5 m of it, its heading is not given."""
 
 
 class Decides(Protocol):
@@ -108,6 +111,8 @@ class Pipeline:
         self.times.lap("link_in")
         self._on_detections(batch)
         self.times.lap("observe")
+        self._estimator.locate()
+        self.times.lap("locate")
         world = self._estimator.world_model(now_ns)
         self.times.lap("world")
         self._on_referee(batch.referee)
@@ -162,6 +167,9 @@ class Pipeline:
     def _on_referee(self, commands: Iterable[RefereeCommand]) -> None:
         for command in commands:
             self._referee = command
+            if command.seed_in_field_m is not None and command.code is RefereeCode.STOP:
+                x_m, y_m = command.seed_in_field_m
+                self._estimator.seed(Pose2(x_m, y_m, 0.0), SEED_SIGMA_M, NO_HEADING_RAD, command.t_receive_ns)
             if self._estop and command.code is RefereeCode.STOP:
                 # A stop that the microcontroller has latched is released by nothing but a person's "prepare".
                 self._link.request_rearm()

@@ -30,14 +30,14 @@ class VisionConfig:
 
     Attributes:
         scan_carpet: find the carpet's edge in every frame (boundary mask, free range).
-        find_lines: find field lines, too (needs `scan_carpet`): off until localisation uses them.
+        find_lines: find field lines, too (needs `scan_carpet`): without them the robot does not find its pose.
         carpet_margin_px: a ball or robot whose foot is further above the carpet's edge is not on the field.
         simulated_latency_ms: in simulation, detections arrive this long after their frame, whatever this machine
             needs for them: trials must not depend on the speed of the machine.
     """
 
     scan_carpet: bool = True
-    find_lines: bool = False
+    find_lines: bool = True
     carpet_margin_px: float = 6.0
     simulated_latency_ms: float = 12.0
 

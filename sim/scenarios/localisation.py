@@ -22,7 +22,7 @@ START_S = 0.6
 SEED_RADIUS_M = 0.5
 """The rules of stage 3: the seed is within this of the robot's place; the heading is not given."""
 
-AFTER_S = 6.5
+AFTER_S = 5.0
 """How long a trial goes on after the kidnapping."""
 
 
@@ -52,7 +52,7 @@ def make_localisation_trial(seed: int, field: FieldGeometry | None = None) -> Lo
     setup = make_trial(1, seed, field)
     timing = RefereeTiming(stop_s=0.1, start_s=START_S)
     rng = generator(seed, Source.WANDER)
-    kidnap_s = float(rng.uniform(7.0, 8.0))
+    kidnap_s = float(rng.uniform(5.0, 5.6))
     start = setup.robot_start
     planner = Planner(rng, setup.field, start)
     planner.look(LOOKS[int(rng.integers(len(LOOKS)))])
@@ -62,7 +62,7 @@ def make_localisation_trial(seed: int, field: FieldGeometry | None = None) -> Lo
     kidnap_to, _ = draw_placement(rng, setup.field)
     while not planner.carried_to(kidnap_to):
         kidnap_to, _ = draw_placement(rng, setup.field)
-    while planner.t_s < kidnap_s + 2.0:
+    while planner.t_s < kidnap_s + 0.8:
         planner.drive(TOP_SPEED_M_S)
     planner.look("spin")
     while planner.t_s < kidnap_s + AFTER_S:

@@ -17,7 +17,7 @@ from perception.estimation.goals import GoalModel, goal_corners
 from robot.core.geometry import Pose2, Twist2, exponential_map, logarithm_map, wrap_angle
 from tests.estimation_world import CAMERA, FIELD
 
-STATE = np.array([1.0, -0.5, 2.8, 0.8, -0.3, 0.02, 0.01, -0.02])
+STATE = np.array([1.0, -0.5, 2.8, 0.8, -0.3, 0.02, 0.01, -0.02, 0.004, -0.003, 0.002])
 MOTIONS = [
     Motion(1.3, (0.7, -1.1)),
     Motion(0.0, (0.0, 0.0)),
