@@ -82,9 +82,12 @@ def sighting(
 ) -> FieldObservation:
     """An object at a place in the robot frame, with a sigma that grows with range as the camera's does.
 
-    Its box is as large as a ball's would be there; where it stands in the picture does not matter.
+    Its box is as large as a ball's would be there; where it stands in the picture does not matter. A robot's box stands
+    where the camera shows it, since robots hide each other.
     """
     range_m = math.hypot(*place_m)
+    if box_px is None and object_class is ObjectClass.ROBOT and place_m[0] > 0.2:
+        box_px = robot_box(place_m)
     if box_px is None:
         ahead = (place_m[0] - CAMERA.mounting.x_m, place_m[1], CAMERA.mounting.height_m)
         size = 0.043 * CAMERA.intrinsics.fx / math.hypot(*ahead) if math.isfinite(range_m) else 20.0
@@ -107,6 +110,14 @@ def sighting(
         box_px=box_px,
         truncated=truncated,
     )
+
+
+def robot_box(place_m: Vec2) -> tuple[float, float, float, float]:
+    """The box of a robot that stands there, in the picture."""
+    x, y = place_m
+    u, v = CAMERA.project([[x, y, 0.0]])[0]
+    half = 0.089 * CAMERA.intrinsics.fx / math.hypot(x - CAMERA.mounting.x_m, y)
+    return float(u - half), float(v - 1.6 * half), float(u + half), float(v)
 
 
 @dataclass

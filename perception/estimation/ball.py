@@ -19,6 +19,11 @@ from robot.core.messages import Vec2
 SWITCH_MARGIN_LOG_ODDS = 1.0
 """Another track must be surer by this much before it becomes the ball: no flipping between two."""
 
+DOUBT_LOG_ODDS = 0.0
+ALONE_NS = NS_PER_S
+"""And the present one must be doubted, or not have been seen for this long while the other was: a ball that is missed
+in a few frames (blur, an edge of the picture) is still the ball, whatever else is seen just then."""
+
 FRESH_NS = NS_PER_S // 5
 KICK_TO_RELEASE_NS = NS_PER_S * 3 // 10
 """A ball that leaves the mouth within this time after the kicker fired was kicked."""
@@ -61,10 +66,15 @@ class BallTracker(Tracker):
         """Return the track that is the ball, with hysteresis; None when no track is confirmed."""
         best, current = self.best(), self._main
         kept = current is not None and current.confirmed and any(t is current for t in self.tracks)
-        surer = best is not None and current is not None and best.log_odds > current.log_odds + SWITCH_MARGIN_LOG_ODDS
-        if not kept or surer:
+        if not kept or (best is not None and current is not None and self._replaces(best, current)):
             self._main = best
         return self._main
+
+    @staticmethod
+    def _replaces(best: Track, current: Track) -> bool:
+        alone = best.seen_ns - current.seen_ns >= ALONE_NS
+        surer = best.log_odds > current.log_odds + SWITCH_MARGIN_LOG_ODDS
+        return surer and (alone or current.log_odds < DOUBT_LOG_ODDS)
 
     def on_beam(self, t_ns: int, broken: bool, odom_from_robot: Pose2, twist: Twist2, ego: EgoPath) -> None:
         """Use one break-beam sample, with the robot's pose and body twist at that moment."""

@@ -23,7 +23,7 @@ MAX_GAP_NS = NS_PER_S * 35 // 100
 """A track that has not been seen for longer than this has no continuation that can be told from another thing."""
 
 _LEAST_SPEED_M_S = 0.4
-_LEAST_SIGMAS = 3.0
+_LEAST_SIGMAS = 2.5
 
 
 def branch_filter(track: Track, sighting: Sighting, t_ns: int) -> PointFilter | None:

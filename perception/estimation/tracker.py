@@ -144,7 +144,8 @@ class Tracker:
         track.seen_m = (float(track.filter.x[0]), float(track.filter.x[1]))
         track.sightings += 1
         cfg = self.config
-        track.log_odds = min(cfg.max_log_odds, track.log_odds + cfg.hit_gain * sighting.score)
+        most = min(cfg.max_log_odds, cfg.first_log_odds + cfg.log_odds_per_sighting * track.sightings)
+        track.log_odds = max(track.log_odds, min(most, track.log_odds + cfg.hit_gain * sighting.score))
         if track.sightings >= track.confirm_sightings and track.log_odds >= cfg.confirm_log_odds:
             track.confirmed = True
 

@@ -153,6 +153,13 @@ def judge_track_trial(path: Path, robot: Robot) -> TrackResult:
     trace, steps_s = [], []
     for (_, _, data), truth in zip(recording.messages("batch"), truths, strict=True):
         batch = from_json(TickBatch, data)
+        for detections in batch.detections:
+            then = line.at(detections.t_capture_ns)
+            ball.detected.update(
+                boxes.judge(d.box_px, then).name.lower()
+                for d in detections.detections
+                if d.object_class is ObjectClass.BALL
+            )
         before = time.perf_counter()
         world = pipeline.step(batch).world
         steps_s.append(time.perf_counter() - before)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from perception.detection.detector import Detector
 from perception.field.boundary import CarpetScanner, free_range
+from perception.field.carpet_memory import CarpetMemory
 from perception.field.lines import LineFinder
 from robot.core.clock import Clock
 from robot.core.messages import BoxPx, CameraFrame, DetectionBatch, ObjectClass, Vec2
@@ -80,13 +81,15 @@ def make_vision(robot: Robot, detector: Detector) -> VisionStage:
     """Return the vision stage of a robot around a loaded detector."""
     if not robot.config.vision.scan_carpet:
         return VisionStage(detector)
-    scanner = CarpetScanner(robot.config.carpet, robot.camera)
+    scanner, memory = CarpetScanner(robot.config.carpet, robot.camera), CarpetMemory()
     finder = LineFinder(robot.config.lines, robot.camera) if robot.config.vision.find_lines else None
 
     size = (robot.camera.intrinsics.width_px, robot.camera.intrinsics.height_px)
 
     def scan(image_bgr: NDArray[np.uint8], boxes_px: tuple[BoxPx, ...]) -> FloorView:
         edge, mask = scanner.scan_with_mask(image_bgr)
+        if not memory.agrees(image_bgr, mask, edge):
+            return FloorView()
         ranges = free_range(robot.camera, edge)
         if finder is None or image_bgr.shape[1::-1] != size:  # lines need the calibrated camera; the edge does not
             return FloorView(carpet_edge_px=edge, free_range_m=ranges)
