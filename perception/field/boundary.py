@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from perception.camera.model import CameraModel
 from robot.core.geometry import FloatArray
-from robot.core.messages import BoxPx, Vec2
+from robot.core.messages import Vec2
 
 Image = NDArray[np.uint8]
 Planes = NDArray[np.float32]
@@ -238,37 +238,6 @@ def free_range(camera: CameraModel, edge_px: tuple[Vec2, ...], tilt_rad: Vec2 = 
     bearing = np.arctan2(places[:, 1], places[:, 0])
     distance = np.minimum(np.hypot(places[:, 0], places[:, 1]), MAX_RANGE_M)
     return tuple(zip(bearing.tolist(), distance.tolist(), strict=True))
-
-
-def carpet_hull(edge_px: tuple[Vec2, ...]) -> tuple[Vec2, ...]:
-    """Return the upper convex hull of an edge: walls are straight, so dips are objects that stand on the carpet."""
-    hull: list[Vec2] = []
-    for point in edge_px:
-        while len(hull) >= 2 and _turns_up(hull[-2], hull[-1], point):
-            hull.pop()
-        hull.append(point)
-    return tuple(hull)
-
-
-def on_carpet(edge_px: tuple[Vec2, ...], box_px: BoxPx, margin_px: float = 4.0) -> bool:
-    """Tell whether a box's foot stands on the carpet: below the hull of the edge, or above it by at most the margin.
-
-    Args:
-        edge_px: from `CarpetScanner.scan`; empty means that nothing is known, and everything passes.
-        box_px: the box, in pixels of the same picture.
-        margin_px: how far above the edge a foot may be.
-    """
-    if not edge_px:
-        return True
-    hull = carpet_hull(edge_px)
-    column = 0.5 * (box_px[0] + box_px[2]) - 0.5
-    limit = float(np.interp(column, [u for u, _ in hull], [v for _, v in hull]))
-    return box_px[3] - 0.5 >= limit - margin_px
-
-
-def _turns_up(a: Vec2, b: Vec2, c: Vec2) -> bool:
-    """True when b lies on or below the chord a-c (rows grow downwards): not part of the upper hull."""
-    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]) <= 0.0
 
 
 def _most_common(sample: Planes, spread: Planes) -> Planes:

@@ -25,8 +25,8 @@ Plane = NDArray[Any]
 
 _LINE_M = 0.01
 """The width that the rules ask for."""
-_FAR_M = 1.5
 _REDUCED = 3
+_ALONG = np.ones((5, 1), np.uint8)
 _LEAST_SIGMA = 0.35
 """Grey levels: carpets are never smoother than this, pictures of one colour are."""
 
@@ -36,16 +36,15 @@ class RidgeConfig:
     """What counts as a point of a line.
 
     `gate` is the least contrast in sigmas of the carpet, `min_contrast` in shares of its brightness. Points farther
-    than `max_range_m` are not looked for. `columns_px`, `rows_px` and (beyond 1.5 m, besides) `far_columns_px` are the
-    thicknesses of scan lines in the full picture.
+    than `max_range_m` are not looked for. `columns_px` and `rows_px` are the thicknesses of scan lines in the full
+    picture.
     """
 
     gate: float = 2.8
     min_contrast: float = 0.015
-    max_range_m: float = 5.0
+    max_range_m: float = 4.6
     columns_px: int = 5
     rows_px: int = 4
-    far_columns_px: int = 20
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.gate <= 100.0 or self.columns_px < 1 or self.rows_px < 1 or self.max_range_m <= 0.0:
@@ -97,10 +96,7 @@ class RidgeScanner:
             across = np.linalg.norm(camera.project(away) - middle, axis=1)
             along = np.linalg.norm(camera.project(aside) - middle, axis=1)
         self.first_row = int(np.argmax(seen)) if seen.any() else k.height_px
-        # What is far away is thin and lies flat across the view: a longer mean sees it.
-        far = seen & (reach > _FAR_M)
         self._bands = [
-            *self._divide(far, across, 2.0, False, ((3,), (3,)), longer=config.far_columns_px),
             *self._divide(seen, across, 2.0, False, ((3,), (3, 7))),
             *self._divide(seen, along, 4.0, True, ((3, 7, 13), (3, 7, 13))),
         ]
@@ -112,14 +108,13 @@ class RidgeScanner:
         limit_px: float,
         level: bool,
         boxes: tuple[tuple[int, ...], ...],
-        longer: int = 0,
     ) -> list[_Band]:
         bands = []
         wide = np.nan_to_num(width_px, nan=0.0) > limit_px
         for k, pitch in enumerate((1, _REDUCED)):
             rows = np.flatnonzero(seen & (wide == bool(k)))
             if len(rows) >= 8:
-                thick = longer or (self.config.rows_px if level else self.config.columns_px) * (1, 2)[k]
+                thick = (self.config.rows_px if level else self.config.columns_px) * (1, 2)[k]
                 bands.append(_Band(int(rows[0]), int(rows[-1]) + 1, level, pitch, thick, boxes[k]))
         return bands
 
@@ -149,31 +144,37 @@ class RidgeScanner:
         size = (cut.shape[1] // across, cut.shape[0] // down)
         if min(size) < 2:
             return None
-        # Scan along axis 0. An INTER_AREA reduction to whole factors is the mean of blocks.
-        lines = np.asarray(cv2.resize(cut, size, interpolation=cv2.INTER_AREA), np.uint8)
-        lines = np.ascontiguousarray((lines.T if band.level else lines), dtype=np.float32)
+        # Scan along axis 0.
+        sums = np.asarray(cv2.boxFilter(cut, cv2.CV_16U, (across, down), normalize=False))
+        sums = sums[down // 2 :: down, across // 2 :: across][: size[1], : size[0]]
+        lines = np.ascontiguousarray(sums.T if band.level else sums, dtype=np.float32) * np.float32(
+            1.0 / (across * down)
+        )
         inside = self._mask_cells(mask, lines.shape, band, top, (height, columns))
-        best, which = self._contrast(lines, inside, band)
-        if best is None:
+        contrasts = self._contrasts(lines, inside, band)
+        if not contrasts:
             return None
-        peak = (best >= self.config.gate) & (best >= np.asarray(cv2.dilate(best, np.ones((5, 1), np.uint8))))
-        peak &= inside
-        along, line = np.nonzero(peak)
+        best = contrasts[0]
+        for other in contrasts[1:]:
+            best = np.maximum(best, other)
+        highest = np.asarray(cv2.dilate(best, _ALONG))
+        peak = np.flatnonzero((best >= highest) & inside & (best >= np.float32(self.config.gate)))
+        along, line = np.divmod(peak, lines.shape[1])
         if not band.level:
-            inside = (top + along * band.pitch >= band.top) & (top + along * band.pitch < band.bottom)
-            along, line = along[inside], line[inside]
-        if not len(along):
+            kept = (top + along * band.pitch >= band.top) & (top + along * band.pitch < band.bottom)
+            peak, along, line = peak[kept], along[kept], line[kept]
+        if not len(peak):
             return None
-        strength = best[along, line].astype(float)
-        centre, width = _centroid(lines, along, line, np.asarray(band.boxes)[which[along, line]])
+        which = np.argmax([contrast.ravel()[peak] for contrast in contrasts], axis=0)
+        centre, width = _centroid(lines, along, line, np.asarray(band.boxes)[which])
         along_px = (centre + 0.5) * band.pitch - 0.5
         line_px = (line + 0.5) * band.thick - 0.5
         pixels = np.stack((along_px, line_px + top) if band.level else (line_px, along_px + top), axis=1)
         return (
             pixels,
-            strength,
-            np.full(len(along), band.level),
-            np.full(len(along), float(band.thick)),
+            best.ravel()[peak].astype(float),
+            np.full(len(peak), band.level),
+            np.full(len(peak), float(band.thick)),
             width * band.pitch,
         )
 
@@ -189,34 +190,32 @@ class RidgeScanner:
             rows = np.minimum((v * mask.shape[0] / size[0]).astype(np.intp), mask.shape[0] - 1)
             columns = np.minimum((u * mask.shape[1] / size[1]).astype(np.intp), mask.shape[1] - 1)
             self._cells[key] = rows * mask.shape[1] + columns
-        return mask.ravel()[self._cells[key]]
+        return mask.take(self._cells[key])
 
-    def _contrast(self, lines: Plane, carpet: NDArray[np.bool_], band: _Band) -> tuple[Plane | None, NDArray[np.uint8]]:
-        """Return the contrast to the brighter side in sigmas, the best over box widths, and which width that is."""
+    def _contrasts(self, lines: Plane, carpet: NDArray[np.bool_], band: _Band) -> list[Plane]:
+        """Return the contrast to the brighter side in sigmas for each box width; none where no carpet is."""
         sample = (slice(None, None, 5), slice(None, None, 4))
-        inside = carpet[sample]
-        which = np.zeros(lines.shape, np.uint8)
-        best: Plane | None = None
-        if inside.sum() < 30:
-            return None, which
-        level = _median(lines[sample][inside])
-        for index, box in enumerate(band.boxes):
+        inside = np.flatnonzero(carpet[sample])
+        if len(inside) < 30:
+            return []
+        level = _median(lines[sample].take(inside))
+        found = []
+        for box in band.boxes:
             offset = _offset(box)
             if lines.shape[0] < 2 * offset + box:
                 continue
             mean = np.asarray(cv2.blur(lines, (1, box), borderType=cv2.BORDER_REPLICATE))
             padded = np.asarray(cv2.copyMakeBorder(mean, offset, offset, 0, 0, cv2.BORDER_REPLICATE))
             before, after = padded[: -2 * offset], padded[2 * offset :]
-            even = mean[sample] - 0.5 * (before[sample] + after[sample])
-            sigma = max(1.4826 * _median(np.abs(even[inside])), _LEAST_SIGMA)
-            sigma = max(sigma, self.config.min_contrast * level / self.config.gate)
-            contrast = (mean - np.maximum(before, after)) * np.float32(1.0 / sigma)
-            if best is None:
-                best = contrast
-            else:
-                which[contrast > best] = index
-                np.maximum(best, contrast, out=best)
-        return best, which
+            even = (mean[sample] - 0.5 * (before[sample] + after[sample])).take(inside)
+            sigma = max(
+                1.4826 * _median(np.abs(even)), _LEAST_SIGMA, self.config.min_contrast * level / self.config.gate
+            )
+            contrast = np.maximum(before, after)
+            np.subtract(mean, contrast, out=contrast)
+            contrast *= np.float32(1.0 / sigma)
+            found.append(contrast)
+        return found
 
 
 def _median(values: Plane) -> float:

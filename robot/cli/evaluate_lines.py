@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from perception.camera import CameraModel, load_camera
 from perception.camera.model import CameraIntrinsics
-from perception.field.boundary import CarpetScanner, carpet_hull
+from perception.field.boundary import CarpetScanner
+from perception.field.edge import floor_hull
 from perception.field.lines import FieldFeatures, LineConfig, LineFinder
 from robot.core.config import find_config, load
 from robot.core.errors import ConfigError
 from robot.core.field import FieldGeometry
-from robot.core.messages import Vec2
+from robot.core.messages import BoxPx, Vec2
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _SHIFT = 4
@@ -84,7 +85,7 @@ def run(args: Args) -> int:
         spent.append(best)
         scores.add(picture, found)
         if args.out is not None:
-            drawn = draw(picture.image_bgr, edge, found, picture.camera)
+            drawn = draw(picture.image_bgr, edge, mask, found, picture.camera, boxes)
             for u, v in picture.points_px[picture.visible]:
                 drawn[round(2 * v), round(2 * u)] = (0, 0, 255)
             cv2.imwrite(str(args.out / f"{k:04d}.png"), drawn)
@@ -133,7 +134,7 @@ def _draw_folder(args: Args, camera: CameraModel) -> int:
             f"{path.name}: {len(found.segments)} segments, {len(found.points)} points, junctions {kinds or 'none'}, "
             f"{'circle' if found.circle else 'no circle'}"
         )
-        tiles.append(draw(pixels, edge, found, mine))
+        tiles.append(draw(pixels, edge, mask, found, mine))
         if args.out is not None:
             cv2.imwrite(str(args.out / f"{path.stem}.png"), tiles[-1])
     if args.out is not None:
@@ -161,7 +162,12 @@ def _camera_for(camera: CameraModel, image: NDArray[np.uint8]) -> CameraModel:
 
 
 def draw(
-    image_bgr: NDArray[np.uint8], edge_px: tuple[Vec2, ...], found: FieldFeatures, camera: CameraModel
+    image_bgr: NDArray[np.uint8],
+    edge_px: tuple[Vec2, ...],
+    mask: NDArray[np.bool_],
+    found: FieldFeatures,
+    camera: CameraModel,
+    boxes_px: tuple[BoxPx, ...] = (),
 ) -> NDArray[np.uint8]:
     """Return the picture at twice its size with what was found drawn over it."""
     drawn = np.asarray(cv2.resize(image_bgr, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST), np.uint8)
@@ -173,7 +179,8 @@ def draw(
         for a, b in itertools.pairwise(points):
             cv2.line(drawn, at(a), at(b), colour, 1, cv2.LINE_AA, _SHIFT)
 
-    path(list(carpet_hull(edge_px)), (255, 80, 0))
+    if edge_px:
+        path([(u, v) for u, v in floor_hull(edge_px, mask, image_bgr.shape[1::-1], boxes_px).tolist()], (255, 80, 0))
     for segment in found.segments:
         path(list(segment.ends_px), (0, 255, 255))
         for end in segment.ends_px:

@@ -21,7 +21,7 @@ from firmware_bridge.link.parameters import body_parameters
 from perception.camera.model import CameraModel
 from perception.camera.observe import observe
 from perception.estimation.estimator import Estimator
-from perception.field.boundary import on_carpet
+from perception.field.edge import on_carpet
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2, Twist2
 from robot.core.health import HealthMonitor

@@ -10,14 +10,8 @@ import numpy as np
 import pytest
 
 from perception.camera import load_camera
-from perception.field.boundary import (
-    MAX_RANGE_M,
-    CarpetConfig,
-    CarpetScanner,
-    carpet_hull,
-    free_range,
-    on_carpet,
-)
+from perception.field.boundary import MAX_RANGE_M, CarpetConfig, CarpetScanner, free_range
+from perception.field.edge import carpet_hull, on_carpet
 from tests.helpers import shared_data
 
 C922 = load_camera("c922_640x480")

@@ -1,0 +1,43 @@
+"""What is seen of the field's markings, in pixels and on the floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perception.field.circle import SeenCircle
+from perception.field.junctions import SeenJunction
+from robot.core.messages import Cov2, Vec2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LinePoint:
+    """The centre of a line where a scan line crosses it: pixels, and on the floor (robot frame)."""
+
+    pixel_px: Vec2
+    position_in_robot_m: Vec2
+    covariance_m2: Cov2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LineSegment:
+    """A straight piece of a line: its two ends in pixels and on the floor (robot frame, level body).
+
+    The ends are where the sight of it ends, not where the line does. Their covariances are those of a pixel by the
+    camera model; of these only the part across the segment says something about the line.
+    """
+
+    ends_px: tuple[Vec2, Vec2]
+    ends_in_robot_m: tuple[Vec2, Vec2]
+    covariances_m2: tuple[Cov2, Cov2]
+    points: int
+    strength: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FieldFeatures:
+    """All that was found in one picture."""
+
+    points: tuple[LinePoint, ...] = ()
+    segments: tuple[LineSegment, ...] = ()
+    junctions: tuple[SeenJunction, ...] = ()
+    circle: SeenCircle | None = None
