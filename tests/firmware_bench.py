@@ -61,6 +61,7 @@ class MotorBench:
     friction_nm: float = 0.008
     mass_factor: float = 1.0
     gyro_bias_rad_s: float = 0.0
+    current_a: float = 0.0
     kicker_v: float = 0.0
     break_beam: bool = False
     twist: np.ndarray = field(default_factory=lambda: np.zeros(3))
@@ -96,6 +97,7 @@ class MotorBench:
             wheel_ticks=tuple(int(t) for t in ticks),  # type: ignore[arg-type]
             gyro_z_rad_s=float(self.twist[2]) + self.gyro_bias_rad_s,
             battery_v=self.battery_v,
+            current_a=self.current_a,
             kicker_v=self.kicker_v,
             break_beam=self.break_beam,
         )

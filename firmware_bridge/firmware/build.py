@@ -91,7 +91,7 @@ def build_library(*, lockstep: bool = True) -> Path:
         LinkError: gcc is missing or refuses the sources; the message has its words.
     """
     flags = (*C_FLAGS, "-fPIC", "-shared", "-fvisibility=default", f"-DBLK_LOCKSTEP={int(lockstep)}")
-    return _compile("libblackout_firmware", ".so", PORTS / "host_library", flags)
+    return _compile("libblackout_firmware", ".so", (PORTS / "host_library",), flags)
 
 
 def build_host_pty() -> Path:
@@ -100,7 +100,7 @@ def build_host_pty() -> Path:
     Raises:
         LinkError: see `build_library`.
     """
-    return _compile("blackout_host_pty", "", PORTS / "host_pty", (*C_FLAGS, "-DBLK_LOCKSTEP=1", "-D_GNU_SOURCE"))
+    return _compile("blackout_host_pty", "", (PORTS / "host_pty",), (*C_FLAGS, "-DBLK_LOCKSTEP=1", "-D_GNU_SOURCE"))
 
 
 def build_stm32f767(*, lockstep: bool = False) -> Path:
@@ -132,21 +132,29 @@ def _build_cortex_m7(name: str, lockstep: bool) -> Path:
     flags = (
         *C_FLAGS,
         *CORTEX_M7_FLAGS,
+        f"-I{port}",
         f"-DBLK_LOCKSTEP={int(lockstep)}",
         f'-DBLK_REVISION="{revision()}"',
         "-T",
         str(port / f"{name}.ld"),
     )
     target = f"blackout_{name}_test" if lockstep else f"blackout_{name}"
-    return _compile(target, ".elf", port, flags, compiler="arm-none-eabi-gcc", mend=ARM_APT_LINE)
+    folders = (PORTS / "cortex_m7", port)
+    return _compile(target, ".elf", folders, flags, compiler="arm-none-eabi-gcc", mend=ARM_APT_LINE)
 
 
 def _compile(
-    name: str, suffix: str, port: Path, flags: tuple[str, ...], compiler: str = "gcc", mend: str = APT_LINE
+    name: str,
+    suffix: str,
+    folders: tuple[Path, ...],
+    flags: tuple[str, ...],
+    compiler: str = "gcc",
+    mend: str = APT_LINE,
 ) -> Path:
-    sources = core_sources() + sorted([*port.glob("*.[ch]"), *port.glob("*.ld")])
-    # The folder's own name stays out of the hash.
-    bare = (flag.removeprefix(str(port)) for flag in flags)
+    sources = core_sources()
+    for folder in folders:
+        sources += sorted([*folder.glob("*.[ch]"), *folder.glob("*.ld")])
+    bare = (flag.replace(str(HERE), "") for flag in flags)  # where the project lies stays out of the hash
     target = build_folder() / f"{name}-{source_hash(sources, *bare)}{suffix}"
     if target.exists():
         return target

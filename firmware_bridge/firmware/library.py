@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from firmware_bridge.firmware.build import build_library, revision
 
-_SENSORS = struct.Struct("<4i6fI")
+_SENSORS = struct.Struct("<4i7fI")
 _ACTUATORS = struct.Struct("<4f2f3I")
 _CHUNK = 2048
 LIBRARY_VARIABLE = "BLACKOUT_FIRMWARE_LIBRARY"
@@ -21,7 +21,8 @@ class SensorInputs:
     """What the microcontroller's pins see in one cycle.
 
     `wheel_ticks` are encoder counts since boot in the wheel order of `RobotBody` (32 bit, may wrap); the
-    accelerometer gives specific force along body x, y; `kicker_v` is the capacitor's voltage; `break_beam` is True
+    accelerometer gives specific force along body x, y; `current_a` is drawn from the battery (0 where nothing measures
+    it); `kicker_v` is the capacitor's voltage; `break_beam` is True
     while interrupted.
     """
 
@@ -30,6 +31,7 @@ class SensorInputs:
     accel_x_m_s2: float = 0.0
     accel_y_m_s2: float = 0.0
     battery_v: float = 24.0
+    current_a: float = 0.0
     kicker_v: float = 0.0
     dribbler_rad_s: float = 0.0
     break_beam: bool = False
@@ -122,6 +124,7 @@ class FirmwareLibrary:
             s.accel_x_m_s2,
             s.accel_y_m_s2,
             s.battery_v,
+            s.current_a,
             s.kicker_v,
             s.dribbler_rad_s,
             s.break_beam,

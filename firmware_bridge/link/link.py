@@ -117,6 +117,11 @@ class Link:
         """The device's answer to the last handshake."""
         return self._device
 
+    @property
+    def round_trip_ns(self) -> int:
+        """The newest round trip, without the time that the device held the command; 0 before the first."""
+        return self._sync.round_trip_ns
+
     def request_arm(self, wanted: bool) -> None:
         """Ask for the robot to be armed (or disarmed) from the next tick on; it is kept over a reconnection."""
         self._wants_arm = wanted

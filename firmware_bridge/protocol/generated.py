@@ -6,7 +6,7 @@ import enum
 import struct
 from typing import NamedTuple, Union
 
-SCHEMA_HASH = 0xFA6E5566
+SCHEMA_HASH = 0x4125CDF2
 PAYLOAD_MAX = 90
 
 
@@ -58,6 +58,7 @@ class FaultBit(enum.IntFlag):
     BATTERY_EMPTY = 0x0004
     SENSOR = 0x0008
     ENCODER_JUMP = 0x0010
+    OVER_CURRENT = 0x0020
 
 
 class GoalKind(enum.IntEnum):
@@ -75,6 +76,7 @@ class EstopCause(enum.IntEnum):
     HOST = 1
     BATTERY = 2
     SENSOR = 3
+    CURRENT = 4
 
 
 class ParamStatus(enum.IntEnum):
@@ -127,6 +129,7 @@ class Parameter(enum.IntEnum):
     BREAK_BEAM_OFF_MS = 35
     BATTERY_WARN_V = 36
     BATTERY_CUTOFF_V = 37
+    CURRENT_LIMIT_A = 38
 
 
 _HELLO = struct.Struct("<IIHBB12s")
@@ -314,11 +317,11 @@ class Rearm(NamedTuple):
         return _REARM.pack(*self)
 
 
-_TICK = struct.Struct("<IIiiiiffffffB")
+_TICK = struct.Struct("<IIiiiifffffffB")
 
 
 class Tick(NamedTuple):
-    """Lockstep test builds: run one control cycle on these sensor values, answer with TICK_ACK; time is what TICK says. Out of band: neither counted nor numbered, so that the other bytes are the same with and without it. 49 bytes."""
+    """Lockstep test builds: run one control cycle on these sensor values, answer with TICK_ACK; time is what TICK says. Out of band: neither counted nor numbered, so that the other bytes are the same with and without it. 53 bytes."""
 
     tick: int
     dt_us: int
@@ -330,6 +333,7 @@ class Tick(NamedTuple):
     accel_m_s2_0: float
     accel_m_s2_1: float
     battery_v: float
+    current_a: float
     kicker_v: float
     dribbler_rad_s: float
     break_beam: int
@@ -476,6 +480,7 @@ PARAMETER_LIMITS: dict[Parameter, tuple[float, float, float]] = {
     Parameter.BREAK_BEAM_OFF_MS: (10.0, 0.0, 1000.0),
     Parameter.BATTERY_WARN_V: (20.4, 0.0, 60.0),
     Parameter.BATTERY_CUTOFF_V: (18.6, 0.0, 60.0),
+    Parameter.CURRENT_LIMIT_A: (30.0, 1.0, 200.0),
 }
 
 BODY_PARAMETERS: dict[Parameter, str] = {

@@ -59,27 +59,37 @@ class FaultyStream:
         rates = self.rates
         if not data:
             return data
-        chances = self._random.random(len(data))
-        edges = np.cumsum([rates.flip, rates.drop, rates.duplicate, rates.blackout])
-        if self._dark_bytes == 0 and (chances >= edges[-1]).all():
+        flip = rates.flip
+        drop = flip + rates.drop
+        duplicate = drop + rates.duplicate
+        worst = duplicate + rates.blackout
+        if worst == 0.0 and self._dark_bytes == 0:
             return data
-        out = bytearray()
-        for byte, chance in zip(data, chances, strict=True):
+        chances = self._random.random(len(data))
+        out, done = bytearray(), 0
+        for at in np.flatnonzero(chances < worst).tolist():  # from one fault to the next
+            out += self._lit(data[done:at])
+            done = at + 1
             if self._dark_bytes > 0:
                 self._dark_bytes -= 1
                 continue
-            self.faults += bool(chance < edges[-1])
-            if chance < edges[0]:
+            self.faults += 1
+            chance, byte = chances[at], data[at]
+            if chance < flip:
                 out.append(byte ^ (1 << int(self._random.integers(8))))
-            elif chance < edges[1]:
+            elif chance < drop:
                 continue
-            elif chance < edges[2]:
+            elif chance < duplicate:
                 out += bytes((byte, byte))
-            elif chance < edges[3]:
-                self._dark_bytes = rates.blackout_bytes - 1
             else:
-                out.append(byte)
-        return bytes(out)
+                self._dark_bytes = rates.blackout_bytes - 1
+        return bytes(out + self._lit(data[done:]))
+
+    def _lit(self, data: bytes) -> bytes:
+        """What of these bytes comes after a blackout that is on."""
+        dark = min(self._dark_bytes, len(data))
+        self._dark_bytes -= dark
+        return data[dark:]
 
 
 class FaultyTransport:

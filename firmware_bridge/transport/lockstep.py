@@ -46,7 +46,7 @@ class LockstepFirmware:
         self._to_send = b""
         self._tick = 0
         transport.write(DELIMITER)
-        self._exchange(Tick(boot_id, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0))
+        self._exchange(Tick(boot_id, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0))
         self._sent = b""  # whatever it said before the reset
 
     def step(self, sensors: SensorInputs, dt_us: int = 1000) -> ActuatorOutputs:
@@ -62,6 +62,7 @@ class LockstepFirmware:
                 s.accel_x_m_s2,
                 s.accel_y_m_s2,
                 s.battery_v,
+                s.current_a,
                 s.kicker_v,
                 s.dribbler_rad_s,
                 int(s.break_beam),

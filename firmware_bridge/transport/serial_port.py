@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import select
 
 import serial
 
@@ -12,6 +13,7 @@ from firmware_bridge.config import LinkConfig
 from robot.core.errors import LinkError
 
 LOG = logging.getLogger(__name__)
+_CHUNK = 65536
 
 
 class SerialTransport:
@@ -62,10 +64,23 @@ class SerialTransport:
         if port is None:
             raise self._gone(None)
         try:
-            # With a timeout of 0 this returns what is there; a fixed size with a timeout would wait it out.
-            return bytes(port.read(max(1, port.in_waiting)))
+            return self._read(port.fileno())
         except (serial.SerialException, OSError, TypeError) as error:  # TypeError: closed by another thread meanwhile
             raise self._gone(error) from error
+
+    def _read(self, descriptor: int) -> bytes:
+        # Not pyserial's read: one system call instead of four; at 1 kHz that is a fifth of this process's time.
+        data = _take(descriptor)
+        if data:
+            return data
+        events = select.poll()
+        events.register(descriptor, select.POLLIN)
+        if not events.poll(0):
+            return b""
+        data = _take(descriptor)  # it came between the two, or the driver says "read me" and has nothing: unplugged
+        if not data:
+            raise OSError(errno.EIO, "the driver reports data and has none: unplugged")
+        return data
 
     def write(self, data: bytes) -> None:
         """See `Transport.write`."""
@@ -98,6 +113,13 @@ class SerialTransport:
             f"{self._name} has gone ({error or 'it is closed'})",
             hint="plug the microcontroller in again; the link comes back by itself",
         )
+
+
+def _take(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, _CHUNK)
+    except BlockingIOError:
+        return b""
 
 
 def _explain(config: LinkConfig, error: Exception) -> LinkError:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import select
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from firmware_bridge.config import LinkConfig
 from firmware_bridge.link.framing import FrameDecoder
 from firmware_bridge.link.link import Link, LinkState
-from firmware_bridge.protocol.generated import Parameter, Telemetry
+from firmware_bridge.protocol.generated import AnyMessage, Command, Parameter, StateFlag, Telemetry
 from firmware_bridge.transport.base import Transport
 from firmware_bridge.transport.faulty import FaultRates, FaultyTransport
 from robot.core.errors import LinkError
@@ -16,7 +19,11 @@ from robot.core.geometry import Twist2
 from robot.core.messages import LinkHealth, MotionCommand
 
 _TICK_NS = 2_000_000
-_START_S, _PHASE_S = 5.0, 5.0
+_CATCH_UP_NS = 50_000_000
+"""A busy machine may wake us late: the commands of this long are sent at once, so that the rate holds."""
+_START_S, _PHASE_S, _POLL_S = 5.0, 5.0, 5e-4
+_WATCHDOG_US = 102_000
+_ARMED = StateFlag.ARMED.value
 _STAND = MotionCommand(
     seq=0, t_capture_ns=0, t_receive_ns=0, valid=True, twist_in_robot=Twist2(0.0, 0.0, 0.0), stop=False
 )
@@ -27,39 +34,55 @@ class SoakReport:
     """Counts over the soak. `lost_*` are gaps in the sequence numbers; `bad_*` are frames that were refused.
 
     `undetected` counts telemetry that was accepted behind the bad cable though the device never sent it (a second
-    decoder listens in front of the cable). Recovery is from the last fault of a phase
-    until the link is armed and hears telemetry again.
+    decoder listens in front of the cable), and commands that the device says it obeys though we never sent them.
+    `stale` counts telemetry that says armed more than 102 ms after its command, or on an older command than before.
+    Recovery is from the last fault of a phase until the link is armed and hears telemetry again. `cpu_us_per_frame` is
+    this process's time (fault injection and the checks above included) by frames of both directions.
     """
 
     seconds: float
     telemetry: int
     telemetry_hz: float
     commands: int
+    commands_hz: float
     lost_here: int
     lost_device: int
     bad_here: int
     bad_device: int
     faults: int
     undetected: int
+    stale: int
     recoveries: int
     recovery_p50_ms: float
     recovery_max_ms: float
     round_trip_p50_ms: float
     round_trip_p99_ms: float
-    ticks_missed: int
+    ticks_late: int
+    cpu_us_per_frame: float
+    device_cpu_us_per_cycle: float
 
 
 class _Tap:
-    """Remembers the telemetry that passes, as the device sent it."""
+    """Listens between the cable and the device: what the device really said, and what it says it obeys."""
 
     def __init__(self, inner: Transport) -> None:
         self._inner = inner
         self._decoder = FrameDecoder()
-        self.sent: set[bytes] = set()
+        self._newest_ns = 0
+        self.sent: set[AnyMessage] = set()
+        self.asked: set[tuple[int, int]] = {(0, 0)}
+        self.unasked = self.stale = 0
 
     def read_available(self) -> bytes:
         data = self._inner.read_available()
-        self.sent |= {m.pack() for m in self._decoder.feed(data) if isinstance(m, Telemetry)}
+        for message in self._decoder.feed(data):
+            if isinstance(message, Telemetry):
+                self.sent.add(message)
+                stamp_ns = message.host_stamp_ns
+                self.unasked += (message.last_command_seq, stamp_ns) not in self.asked
+                late = message.flags & _ARMED and message.hold_us > _WATCHDOG_US
+                self.stale += bool(late or stamp_ns < self._newest_ns)
+                self._newest_ns = stamp_ns
         return data
 
     def write(self, data: bytes) -> None:
@@ -76,34 +99,50 @@ class _Loop:
         self.cable = FaultyTransport(self.tap, FaultRates(), seed)
         self.link = Link(LinkConfig(), ((Parameter.TELEMETRY_PERIOD_MS, 1.0),))
         self.link.request_arm(True)
-        self.witness = FrameDecoder()
+        self.own, self.witness = FrameDecoder(), FrameDecoder()
         self.telemetry = self.commands = self.undetected = 0
         self.trips_ms: list[float] = []
+        self._fileno: Callable[[], int] | None = getattr(transport, "fileno", None)
+        self._due_ns = time.monotonic_ns()
 
     def run(self, seconds: float, until_heard: bool = False) -> float:
         """Play for so long, or until telemetry comes while armed; returns how long it took in seconds."""
-        start = due = time.monotonic_ns()
-        while time.monotonic_ns() - start < seconds * 1e9:
-            self.cable.write(self.link.on_tick(time.monotonic_ns(), _STAND))
-            self.commands += 1
-            due = max(due + _TICK_NS, time.monotonic_ns() - _TICK_NS)
-            while (now := time.monotonic_ns()) < due:
-                heard = self._listen()
-                if heard and until_heard and self.link.state is LinkState.ARMED:
-                    return (time.monotonic_ns() - start) * 1e-9
-                time.sleep(min(5e-4, max((due - now) * 1e-9, 0.0)))
+        start = time.monotonic_ns()
+        self._due_ns = max(self._due_ns, start - _TICK_NS)
+        while (now := time.monotonic_ns()) - start < seconds * 1e9:
+            if now >= self._due_ns:
+                self._command(now)
+                self._due_ns = max(self._due_ns + _TICK_NS, now - _CATCH_UP_NS)
+                continue
+            self._wait((self._due_ns - now) * 1e-9)
+            if self._listen() and until_heard and self.link.state is LinkState.ARMED:
+                break
         return (time.monotonic_ns() - start) * 1e-9
+
+    def _command(self, now_ns: int) -> None:
+        data = self.link.on_tick(now_ns, _STAND)
+        for message in self.own.feed(data):
+            if isinstance(message, Command):
+                self.tap.asked.add((message.seq, message.host_stamp_ns))
+                self.commands += 1
+        self.cable.write(data)
+
+    def _wait(self, seconds: float) -> None:
+        if self._fileno is None:
+            time.sleep(min(seconds, _POLL_S))
+        else:
+            select.select([self._fileno()], [], [], seconds)
 
     def _listen(self) -> int:
         data = self.cable.read_available()
         if not data:
             return 0
-        accepted = [m.pack() for m in self.witness.feed(data) if isinstance(m, Telemetry)]
-        self.undetected += sum(payload not in self.tap.sent for payload in accepted)
+        sent = self.tap.sent
+        self.undetected += sum(isinstance(m, Telemetry) and m not in sent for m in self.witness.feed(data))
         heard = len(self.link.on_bytes(data, time.monotonic_ns()))
         self.telemetry += heard
         if heard:
-            self.trips_ms.append(self.link.health(0).round_trip_ns / 1e6)
+            self.trips_ms.append(self.link.round_trip_ns / 1e6)
         return heard
 
     def counters(self) -> tuple[LinkHealth, dict[str, int]]:
@@ -114,12 +153,19 @@ class _Loop:
 
 
 def soak(transport: Transport, seconds: float, faults: float, seed: int) -> SoakReport:
-    """Load the link for so long; with faults, in phases of five seconds, each followed by a clean second.
+    """Load the link for so long; with faults, in phases of five seconds, each followed by half a clean one.
+
+    Args:
+        transport: to a device of its own; it is armed, and told to stand.
+        seconds: how long.
+        faults: chance per byte of a flipped bit, of a lost and of a doubled byte and of a blackout of 200 bytes, and per
+            read or write of a stall.
+        seed: of the faults.
 
     Raises:
         LinkError: the link did not come up, or the device has gone.
     """
-    rates = FaultRates(flip=faults, drop=faults, duplicate=faults, stall=faults)
+    rates = FaultRates(flip=faults, drop=faults, duplicate=faults, blackout=faults, stall=faults)
     loop = _Loop(transport, rates, seed)
     if loop.run(_START_S, until_heard=True) >= _START_S:
         raise LinkError("the link did not come up", hint="blackout link monitor shows what is heard")
@@ -128,7 +174,7 @@ def soak(transport: Transport, seconds: float, faults: float, seed: int) -> Soak
     loop.telemetry = loop.commands = 0
     loop.trips_ms.clear()
     recoveries_ms: list[float] = []
-    start = time.monotonic_ns()
+    start, cpu_ns, device_cpu_ns = time.monotonic_ns(), time.process_time_ns(), _cpu_ns(transport)
     while (left := seconds - (time.monotonic_ns() - start) * 1e-9) > 0.0:
         loop.cable.set_rates(loop.rates)
         loop.run(min(left, _PHASE_S) if faults > 0.0 else left)
@@ -137,6 +183,7 @@ def soak(transport: Transport, seconds: float, faults: float, seed: int) -> Soak
             recoveries_ms.append(loop.run(_START_S, until_heard=True) * 1e3)
             loop.run(0.5)
     passed_s = (time.monotonic_ns() - start) * 1e-9
+    cpu_ns, device_cpu_ns = time.process_time_ns() - cpu_ns, _cpu_ns(transport) - device_cpu_ns
     telemetry, commands = loop.telemetry, loop.commands
     health, device = loop.counters()
     loop.link.request_arm(False)
@@ -154,16 +201,27 @@ def soak(transport: Transport, seconds: float, faults: float, seed: int) -> Soak
         telemetry=telemetry,
         telemetry_hz=telemetry / passed_s,
         commands=commands,
+        commands_hz=commands / passed_s,
         lost_here=health.sequence_gaps - before.sequence_gaps,
         lost_device=more("sequence_gaps"),
         bad_here=bad(health) - bad(before),
         bad_device=more("crc_errors", "cobs_errors", "length_errors"),
         faults=loop.cable.up.faults + loop.cable.down.faults,
-        undetected=loop.undetected,
+        undetected=loop.undetected + loop.tap.unasked,
+        stale=loop.tap.stale,
         recoveries=len(recoveries_ms),
         recovery_p50_ms=recoveries[len(recoveries) // 2],
         recovery_max_ms=recoveries[-1],
         round_trip_p50_ms=trips[len(trips) // 2],
         round_trip_p99_ms=trips[min(len(trips) - 1, len(trips) * 99 // 100)],
-        ticks_missed=more("ticks_missed"),
+        ticks_late=more("ticks_missed"),
+        cpu_us_per_frame=cpu_ns / 1e3 / max(telemetry + commands, 1),
+        device_cpu_us_per_cycle=device_cpu_ns / 1e6 / passed_s,
     )
+
+
+def _cpu_ns(transport: Transport) -> int:
+    """Processor time of the firmware's process so far, where it is one of ours (and Linux tells)."""
+    pid = getattr(getattr(transport, "firmware", None), "pid", None)
+    accounts = Path(f"/proc/{pid}/schedstat")
+    return int(accounts.read_text().split()[0]) if pid is not None and accounts.exists() else 0

@@ -35,7 +35,8 @@ class Args:
     seconds: int = 0
     """Stop after so many lines; 0 goes on until Ctrl-C (soak: 60)."""
     faults: float = 0.0
-    """soak: chance per byte of a flipped bit, of a lost and of a doubled byte, and per read of a stall."""
+    """soak: chance per byte of a flipped bit, of a lost and of a doubled byte and of a blackout of 200 bytes, and per read
+    or write of a stall."""
     seed: int = 1
     """soak: of the faults."""
 
@@ -60,7 +61,8 @@ def _soak(args: Args) -> int:
         transport.close()
     for name, value in dataclasses.asdict(report).items():
         print(f"{name:24s} {value:.3f}" if isinstance(value, float) else f"{name:24s} {value}")
-    good = report.undetected == 0 and (args.faults > 0.0 or report.lost_here + report.lost_device == 0)
+    lost = report.lost_here + report.lost_device + report.bad_here + report.bad_device
+    good = report.undetected + report.stale == 0 and (args.faults > 0.0 or lost == 0)
     print("soak: ok" if good else "soak: FAILED")
     return 0 if good else 1
 

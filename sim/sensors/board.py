@@ -41,6 +41,7 @@ class SensorBoard:
             accel_x_m_s2=fx,
             accel_y_m_s2=fy,
             battery_v=drive.battery_v + self._battery_noise_v * self._battery.draw(),
+            current_a=drive.current_a,
             kicker_v=world.mouth.kicker_v,
             dribbler_rad_s=world.mouth.bar_rad_s,
             break_beam=world.break_beam,

@@ -30,6 +30,7 @@ class Drive:
         self.speed_rad_s = [0.0, 0.0, 0.0, 0.0]
         self.slipping = False
         self.battery_v = battery.open_circuit_v
+        self.current_a = 0.0
 
     def step(
         self, duty: tuple[float, float, float, float], vx: float, vy: float, omega: float, dt: float
@@ -78,7 +79,7 @@ class Drive:
             fy += traction * ry + roller * ay
             torque += traction * self._reach
         self.slipping = slipping
-        current = max(0.0, load) / (4.0 * stall) * self._battery.motor_stall_a
-        sag = self._battery.open_circuit_v - self._battery.resistance_ohm * current - self.battery_v
+        self.current_a = max(0.0, load) / (4.0 * stall) * self._battery.motor_stall_a
+        sag = self._battery.open_circuit_v - self._battery.resistance_ohm * self.current_a - self.battery_v
         self.battery_v += 0.05 * sag  # the supply's capacitors: 20 ms
         return fx, fy, torque

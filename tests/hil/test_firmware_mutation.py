@@ -75,7 +75,7 @@ MUTATIONS: list[tuple[str, str, str, Callable[[RawHost], None]]] = [
     ("blk_kicker.c", "k->beam_s * 1000.0f >", "1000.0f * 1000.0f >", core.test_break_beam_is_debounced),
     ("blk_wheels.c", "if (!held) {", "if (true) {", core.test_no_windup_against_a_wall),
     ("blk_wheels.c", "    stay_near_the_wheels(w);", "", core.test_no_windup_against_a_wall),
-    ("blk_wheels.c", "back_emf + p[BLK_PARAM_TORQUE_LIMIT]", "back_emf + 9.0f", core.test_no_windup_against_a_wall),
+    ("blk_wheels.c", "back_emf + limit", "back_emf + 9.0f", core.test_no_windup_against_a_wall),
     ("blk_goal.c", "accel * (distance - 0.5f * knee)", "9.0f * distance", goals.test_arrives_without_overshoot),
     ("blk_goal.c", "goal->number != g->now.number", "true", goals.test_the_same_number_goes_on_to_the_same_place),
     ("blk_link.c", "core->goal.active = false;", "", goals.test_the_latest_wins),

@@ -117,7 +117,7 @@ def test_watchdog_to_the_millisecond(chip: Chip) -> None:
 
 
 def test_a_match_build_does_not_obey_tick(chip: Chip) -> None:
-    chip.send(Tick(1, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0))
+    chip.send(Tick(1, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0))
     chip.run(20)
     assert chip.health().rejected == 1
     assert [m.t_mcu_us for m in chip.messages if isinstance(m, Telemetry)][-1] >= 20_000, "it keeps its own time"

@@ -5,6 +5,10 @@
 #define PERIOD_US 1000u
 #define GYRO_LIMIT_RAD_S 200.0f /* three times what such gyros measure */
 #define BATTERY_EMPTY_S 1.0f
+#define CURRENT_FAR_ABOVE 1.5f
+#define CURRENT_HIGH_S 0.05f
+#define CURRENT_CUT_S 0.02f /* from the full torque limit to none */
+#define CURRENT_EASE_S 0.2f /* and back */
 #define BRAKE_AT_MOST_US 1500000u
 #define AT_REST_RAD_S 1.0f
 
@@ -18,10 +22,10 @@ void blk_estop(blk_core_t *core, uint32_t cause)
 /* Takes the sensor values, or the last good ones when a value is not a number: then nothing may move. */
 static void take_sensors(blk_core_t *core, const blk_sensors_t *sensors)
 {
-    const float values[6] = {sensors->gyro_z_rad_s, sensors->accel_m_s2[0], sensors->accel_m_s2[1],
-                             sensors->battery_v, sensors->kicker_v, sensors->dribbler_rad_s};
+    const float values[7] = {sensors->gyro_z_rad_s, sensors->accel_m_s2[0], sensors->accel_m_s2[1], sensors->battery_v,
+                             sensors->current_a, sensors->kicker_v, sensors->dribbler_rad_s};
     bool finite = true;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         finite = finite && blk_finite(values[i]);
     }
     finite = finite && blk_abs(sensors->gyro_z_rad_s) <= GYRO_LIMIT_RAD_S; /* angles are wrapped turn by turn */
@@ -49,6 +53,23 @@ static void watch_battery(blk_core_t *core, float dt_s)
     }
 }
 
+/* Motors that are held fast are given less torque; a current that goes on all the same is a short circuit. */
+static void watch_current(blk_core_t *core, float dt_s)
+{
+    const float limit = core->params[BLK_PARAM_CURRENT_LIMIT_A], now = core->sensors.current_a;
+    if (now > limit) {
+        core->faults |= BLK_FAULT_BIT_OVER_CURRENT;
+        core->current_share = blk_clamp(core->current_share - dt_s / CURRENT_CUT_S, 0.0f, 1.0f);
+    } else {
+        core->faults &= ~(uint32_t)BLK_FAULT_BIT_OVER_CURRENT;
+        core->current_share = blk_clamp(core->current_share + dt_s / CURRENT_EASE_S, 0.0f, 1.0f);
+    }
+    core->current_high_s = now > CURRENT_FAR_ABOVE * limit ? core->current_high_s + dt_s : 0.0f;
+    if (core->current_high_s > CURRENT_HIGH_S) {
+        blk_estop(core, BLK_ESTOP_CAUSE_CURRENT);
+    }
+}
+
 /* The only place where the robot becomes armed, and the watchdog. */
 static void supervise(blk_core_t *core)
 {
@@ -61,7 +82,8 @@ static void supervise(blk_core_t *core)
     const bool wanted = slot->live && core->host_ok && (slot->now.flags & BLK_COMMAND_FLAG_ARM) != 0u;
     const bool allowed = wanted && core->estop_cause == BLK_ESTOP_CAUSE_NONE;
     if (core->state == BLK_ARMED && !allowed) {
-        core->state = BLK_BRAKING;
+        /* With a short circuit somewhere no bridge may push any more, not even to brake. */
+        core->state = core->estop_cause == BLK_ESTOP_CAUSE_CURRENT ? BLK_STOPPED : BLK_BRAKING;
         core->braking_since_us = core->t_us;
         if (expired) {
             core->watchdog_trips++;
@@ -140,6 +162,7 @@ void blk_core_step(blk_core_t *core, uint64_t t_us, const blk_sensors_t *sensors
         core->faults |= BLK_FAULT_BIT_ENCODER_JUMP;
     }
     watch_battery(core, dt_s);
+    watch_current(core, dt_s);
     supervise(core);
     if (core->state != BLK_STOPPED) {
         drive(core, dt_s, out);

@@ -16,6 +16,7 @@ typedef struct {
     float gyro_z_rad_s;
     float accel_m_s2[2];
     float battery_v;
+    float current_a; /* drawn from the battery */
     float kicker_v;
     float dribbler_rad_s;
     uint32_t break_beam; /* 1: interrupted */
@@ -102,6 +103,7 @@ typedef struct {
     uint32_t estop_cause, faults;
     uint64_t braking_since_us, next_telemetry_us, last_step_us;
     float battery_v, battery_empty_s;
+    float current_share, current_high_s; /* of the torque limit that the battery current leaves; how long it was far too high */
     blk_sensors_t sensors; /* of the last cycle, checked */
     blk_wheels_t wheels;
     blk_odometry_t odometry;

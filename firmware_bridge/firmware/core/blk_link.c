@@ -25,6 +25,7 @@ void blk_core_init(blk_core_t *core, uint32_t boot_id)
         core->params[i] = param_table[i].initial;
     }
     core->battery_v = core->params[BLK_PARAM_MOTOR_NOMINAL_V];
+    core->current_share = 1.0f;
     core->kicker.since_kick_s = 1000.0f;
     blk_wheels_configure(&core->wheels, core->params);
 }
@@ -263,7 +264,7 @@ static void on_rearm(blk_core_t *core, const blk_frame_t *frame)
     blk_rearm_t rearm;
     memcpy(&rearm, frame->payload, sizeof rearm);
     const bool key = rearm.boot_id == core->boot_id && rearm.boot_id_inverted == ~core->boot_id;
-    const bool gone = (core->faults & (BLK_FAULT_BIT_BATTERY_EMPTY | BLK_FAULT_BIT_SENSOR)) == 0u;
+    const bool gone = (core->faults & (BLK_FAULT_BIT_BATTERY_EMPTY | BLK_FAULT_BIT_SENSOR | BLK_FAULT_BIT_OVER_CURRENT)) == 0u;
     if (!key || !core->host_ok || !gone) {
         core->rejected++;
         return;
@@ -278,7 +279,7 @@ static void on_tick(blk_core_t *core, const blk_frame_t *frame)
     blk_tick_t tick;
     memcpy(&tick, frame->payload, sizeof tick);
     blk_sensors_t sensors = {.gyro_z_rad_s = tick.gyro_z_rad_s, .accel_m_s2 = {tick.accel_m_s2[0], tick.accel_m_s2[1]},
-                             .battery_v = tick.battery_v, .kicker_v = tick.kicker_v,
+                             .battery_v = tick.battery_v, .current_a = tick.current_a, .kicker_v = tick.kicker_v,
                              .dribbler_rad_s = tick.dribbler_rad_s, .break_beam = tick.break_beam};
     for (int i = 0; i < BLK_WHEELS; i++) {
         sensors.wheel_ticks[i] = tick.wheel_ticks[i];

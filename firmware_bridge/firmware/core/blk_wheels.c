@@ -78,6 +78,11 @@ static float supply_factor(const blk_core_t *core)
     return core->params[BLK_PARAM_MOTOR_NOMINAL_V] / (core->battery_v > 5.0f ? core->battery_v : 5.0f);
 }
 
+static float torque_limit(const blk_core_t *core)
+{
+    return core->params[BLK_PARAM_TORQUE_LIMIT] * core->current_share;
+}
+
 /* Wheel torques that accelerate the body so: the transpose of the inverse kinematics. */
 static void wheel_torques(const blk_core_t *core, const float accel[3], float torque[BLK_WHEELS])
 {
@@ -114,7 +119,7 @@ static float feasible_share(const blk_core_t *core, const float accel[3])
     for (int i = 0; i < BLK_WHEELS; i++) {
         const float hold = speed[i] / core->params[BLK_PARAM_MOTOR_NO_LOAD_RAD_S] * supply;
         const float push = torque[i] / core->params[BLK_PARAM_MOTOR_STALL_NM] * supply;
-        const float room = blk_min(push > 0.0f ? 0.95f - hold : 0.95f + hold, core->params[BLK_PARAM_TORQUE_LIMIT] * supply);
+        const float room = blk_min(push > 0.0f ? 0.95f - hold : 0.95f + hold, torque_limit(core) * supply);
         if (blk_abs(push) > room) {
             share = blk_min(share, room > 0.0f ? room / blk_abs(push) : 0.0f);
         }
@@ -185,7 +190,7 @@ void blk_wheels_control(blk_core_t *core, const float accel[3], float dt_s, floa
 {
     blk_wheels_t *w = &core->wheels;
     const float *p = core->params;
-    const float supply = supply_factor(core);
+    const float supply = supply_factor(core), limit = torque_limit(core);
     const float no_load = p[BLK_PARAM_MOTOR_NO_LOAD_RAD_S];
     float speed[BLK_WHEELS], torque[BLK_WHEELS];
     wheel_speeds(w, w->reference, speed);
@@ -195,8 +200,8 @@ void blk_wheels_control(blk_core_t *core, const float accel[3], float dt_s, floa
         const float forward = (speed[i] / no_load + torque[i] / p[BLK_PARAM_MOTOR_STALL_NM]) * supply;
         const float wanted = forward + p[BLK_PARAM_WHEEL_KP] * error + w->integral[i];
         const float back_emf = w->speed_rad_s[i] / no_load;
-        const float high = blk_clamp((back_emf + p[BLK_PARAM_TORQUE_LIMIT]) * supply, -1.0f, 1.0f);
-        const float low = blk_clamp((back_emf - p[BLK_PARAM_TORQUE_LIMIT]) * supply, -1.0f, 1.0f);
+        const float high = blk_clamp((back_emf + limit) * supply, -1.0f, 1.0f);
+        const float low = blk_clamp((back_emf - limit) * supply, -1.0f, 1.0f);
         duty[i] = blk_clamp(wanted, low, high);
         /* Anti-windup: at a limit, only an error that leads away from it is integrated. */
         const bool held = (wanted > high && error > 0.0f) || (wanted < low && error < 0.0f);

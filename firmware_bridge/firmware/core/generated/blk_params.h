@@ -18,7 +18,7 @@
 #define BLK_PARAM_MOTOR_NO_LOAD_RAD_S 12u /* wheel speed at duty 1, nominal voltage and no torque */
 #define BLK_PARAM_MOTOR_STALL_NM 13u /* torque at the wheel at duty 1, nominal voltage and standstill */
 #define BLK_PARAM_MOTOR_NOMINAL_V 14u /* voltage that the two numbers above belong to */
-#define BLK_PARAM_TORQUE_LIMIT 15u /* share of the stall torque that may be asked for: the over-current limit, by the motor's model */
+#define BLK_PARAM_TORQUE_LIMIT 15u /* share of the stall torque that may be asked for: each motor's current limit, by its model */
 #define BLK_PARAM_WHEEL_KP 16u /* duty per rad/s of wheel speed error */
 #define BLK_PARAM_WHEEL_KI 17u /* duty per rad of accumulated wheel error */
 #define BLK_PARAM_ENCODER_BANDWIDTH_RAD_S 18u /* natural frequency of the encoder tracking loop that feeds the PI controller */
@@ -41,7 +41,8 @@
 #define BLK_PARAM_BREAK_BEAM_OFF_MS 35u /* free for this long: ball gone */
 #define BLK_PARAM_BATTERY_WARN_V 36u /* fault bit below it */
 #define BLK_PARAM_BATTERY_CUTOFF_V 37u /* latched stop after a second below it (3.1 V a cell) */
-#define BLK_PARAM_COUNT 38u
+#define BLK_PARAM_CURRENT_LIMIT_A 38u /* measured battery current: above it the wheels' torque is reduced, half as much again for 50 ms is a latched stop */
+#define BLK_PARAM_COUNT 39u
 
 typedef struct { float initial, minimum, maximum; } blk_param_row_t;
 
@@ -83,6 +84,7 @@ typedef struct { float initial, minimum, maximum; } blk_param_row_t;
     {2.0f, 0.0f, 100.0f}, \
     {10.0f, 0.0f, 1000.0f}, \
     {20.4f, 0.0f, 60.0f}, \
-    {18.6f, 0.0f, 60.0f}
+    {18.6f, 0.0f, 60.0f}, \
+    {30.0f, 1.0f, 200.0f}
 
 #endif

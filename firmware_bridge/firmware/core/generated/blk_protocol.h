@@ -7,7 +7,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-endian");
 
-#define BLK_SCHEMA_HASH 0xFA6E5566u
+#define BLK_SCHEMA_HASH 0x4125CDF2u
 #define BLK_PAYLOAD_MAX 90u
 
 #define BLK_MSG_HELLO 1u
@@ -46,6 +46,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-en
 #define BLK_FAULT_BIT_BATTERY_EMPTY 0x0004u
 #define BLK_FAULT_BIT_SENSOR 0x0008u
 #define BLK_FAULT_BIT_ENCODER_JUMP 0x0010u
+#define BLK_FAULT_BIT_OVER_CURRENT 0x0020u
 
 /* GOAL.kind */
 #define BLK_GOAL_KIND_POSE 0u
@@ -57,6 +58,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-en
 #define BLK_ESTOP_CAUSE_HOST 1u
 #define BLK_ESTOP_CAUSE_BATTERY 2u
 #define BLK_ESTOP_CAUSE_SENSOR 3u
+#define BLK_ESTOP_CAUSE_CURRENT 4u
 
 /* PARAM_VALUE.status */
 #define BLK_PARAM_STATUS_OK 0u
@@ -177,11 +179,12 @@ typedef struct __attribute__((packed)) {
     float gyro_z_rad_s;
     float accel_m_s2[2];
     float battery_v;
+    float current_a;
     float kicker_v;
     float dribbler_rad_s;
     uint8_t break_beam;
 } blk_tick_t;
-_Static_assert(sizeof(blk_tick_t) == 49u, "TICK size");
+_Static_assert(sizeof(blk_tick_t) == 53u, "TICK size");
 
 /* Actuator values of that cycle. */
 typedef struct __attribute__((packed)) {
@@ -229,7 +232,7 @@ static inline int blk_payload_size(uint8_t type)
     case BLK_MSG_PARAM_VALUE: return 8;
     case BLK_MSG_ESTOP: return 4;
     case BLK_MSG_REARM: return 8;
-    case BLK_MSG_TICK: return 49;
+    case BLK_MSG_TICK: return 53;
     case BLK_MSG_TICK_ACK: return 33;
     case BLK_MSG_GOAL: return 54;
     default: return -1;

@@ -8,6 +8,8 @@
 #define PCLK2_HZ 108000000u
 #define RX_SIZE 1024u /* 11 ms at 921600 baud; it is emptied every millisecond */
 #define TX_SIZE 256u
+#define CR1_PARITY (BOARD_PARITY == 0 ? 0u : (1u << 12) | (1u << 10) | (BOARD_PARITY == 2 ? 1u << 9 : 0u)) /* a ninth bit */
+#define CR2_STOP_BITS (BOARD_STOP_BITS == 2 ? 2u << 12 : 0u)
 
 static uint8_t rx_ring[RX_SIZE];
 static uint8_t tx_buffer[TX_SIZE];
@@ -61,8 +63,9 @@ static void start_serial(void)
     DMA2_S2CR = DMA_CHANNEL_4 | DMA_MINC | DMA_CIRCULAR | DMA_EN;
     DMA2_S7PAR = USART1_TDR;
     USART1_BRR = (PCLK2_HZ + BOARD_BAUD / 2u) / BOARD_BAUD;
-    USART1_CR3 = (1u << 7) | (1u << 6) | (1u << 0);                 /* DMA both ways, error interrupt */
-    USART1_CR1 = (1u << 8) | (1u << 4) | (1u << 3) | (1u << 2) | 1u; /* parity and idle interrupts, TX, RX, on */
+    USART1_CR2 = CR2_STOP_BITS;
+    USART1_CR3 = (1u << 7) | (1u << 6) | (1u << 0); /* DMA both ways, error interrupt */
+    USART1_CR1 = CR1_PARITY | (1u << 8) | (1u << 4) | (1u << 3) | (1u << 2) | 1u; /* parity and idle interrupts, TX, RX, on */
     NVIC_ISER1 = 1u << (IRQ_USART1 - 32u);
     NVIC_ISER2 = 1u << (IRQ_DMA2_STREAM7 - 64u);
 }

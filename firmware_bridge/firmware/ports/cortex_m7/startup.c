@@ -1,4 +1,5 @@
-/* Vectors and reset for the MPS2 board with AN500 (Cortex-M7), as QEMU models it. */
+/* Vectors and reset of both Cortex-M7 ports: copy .data, clear .bss, switch the FPU on, go. Which of the chip's own
+ * interrupts are used is in the port's vectors.h. */
 #include <stdint.h>
 #include <string.h>
 
@@ -7,9 +8,13 @@ int main(void);
 void reset_handler(void);
 void fault_handler(void);
 void systick_handler(void);
-void uart0_rx_handler(void);
 
-/* Any fault: stand still and say nothing; the host sees silence. */
+#define CORE_VECTORS 16 /* in front of the chip's own */
+
+#include "vectors.h"
+
+/* Any fault: do nothing. The F767's independent watchdog resets it, within 50 ms, into the stopped state; of QEMU's
+ * board the host hears no more. */
 void fault_handler(void)
 {
     for (;;) {
@@ -27,14 +32,11 @@ __attribute__((noreturn)) void reset_handler(void)
     }
 }
 
-#define EXTERNAL 16
-
 typedef void (*vector_t)(void);
-__attribute__((section(".vectors"), used)) static const vector_t vectors[EXTERNAL + 32] = {
+__attribute__((section(".vectors"), used)) static const vector_t vectors[] = {
     [0] = (vector_t)(uintptr_t)_estack,
     [1] = reset_handler,
     [2 ... 14] = fault_handler,
     [15] = systick_handler,
-    [EXTERNAL + 0] = uart0_rx_handler,
-    [EXTERNAL + 1 ... EXTERNAL + 31] = fault_handler,
+    CHIP_VECTORS
 };
