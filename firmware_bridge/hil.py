@@ -14,8 +14,11 @@ from firmware_bridge.emulation.stm32f767 import EmulatedStm32
 from firmware_bridge.firmware.build import build_mps2_an500, build_stm32f767
 from firmware_bridge.firmware.library import ActuatorOutputs, FirmwareLibrary, SensorInputs
 from firmware_bridge.firmware.target import Firmware
+from firmware_bridge.link.framing import FrameDecoder
+from firmware_bridge.protocol.generated import Hello
 from firmware_bridge.transport.base import Transport, open_transport
 from firmware_bridge.transport.lockstep import LockstepFirmware
+from robot.core.errors import LinkError
 
 TARGETS = ("library", "pty", "unicorn", "qemu")
 """Names that need no hardware; any other is a serial port (or `tcp://HOST:PORT`) with a test build behind it."""
@@ -43,11 +46,17 @@ def open_target(name: str, boot_id: int = 1) -> Iterator[Firmware]:
         chip = EmulatedStm32(build_stm32f767(lockstep=True))
         yield LockstepFirmware(chip, boot_id, wait=_millisecond(chip), patience=50)
     else:
+        if name != "qemu" and "/" not in name and name != "pty":
+            raise LinkError(
+                f"no target '{name}'", hint=f"one of {', '.join(TARGETS)}, a serial device or tcp://HOST:PORT"
+            )
         transport = (
             QemuMps2(build_mps2_an500(lockstep=True)) if name == "qemu" else open_transport(LinkConfig(port=name))
         )
         try:
-            yield LockstepFirmware(transport, boot_id, **_waiting(transport))
+            firmware = LockstepFirmware(transport, boot_id, **_waiting(transport))
+            yield firmware
+            firmware.release()  # or a board would wait for ticks until somebody switches it off
         finally:
             transport.close()
 
@@ -74,12 +83,19 @@ class Witness:
     def __init__(self, firmware: Firmware) -> None:
         self._firmware = firmware
         self._digest = hashlib.sha256()
+        self._decoder = FrameDecoder()
+        self._revision = ""
         self.steps = 0
 
     @property
     def sha256(self) -> str:
         """Hash of all that was sent and driven so far."""
         return self._digest.hexdigest()
+
+    @property
+    def revision(self) -> str:
+        """What the firmware's HELLO says that it was built from; empty before the handshake."""
+        return self._revision
 
     def step(self, sensors: SensorInputs, dt_us: int = 1000) -> ActuatorOutputs:
         """See `Firmware.step`."""
@@ -96,4 +112,7 @@ class Witness:
         """See `Firmware.transmit`."""
         data = self._firmware.transmit()
         self._digest.update(data)
+        if not self._revision:
+            hellos = [m for m in self._decoder.feed(data) if isinstance(m, Hello)]
+            self._revision = hellos[0].revision.rstrip(b"\0").decode(errors="replace") if hellos else ""
         return data

@@ -5,6 +5,7 @@ The drive train is independent of the C code on purpose: kinematics and dynamics
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import shutil
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 
 from firmware_bridge.config import LinkConfig
+from firmware_bridge.emulation.qemu import QEMU, QEMU_APT_LINE
+from firmware_bridge.firmware.build import ARM_APT_LINE
 from firmware_bridge.firmware.library import ActuatorOutputs, FirmwareLibrary, SensorInputs
 from firmware_bridge.firmware.target import Firmware
 from firmware_bridge.link.framing import FrameDecoder, FrameEncoder
@@ -43,6 +46,21 @@ def need_gcc() -> None:
     """Skip, saying why, where the firmware cannot be built."""
     if shutil.which("gcc") is None:
         pytest.skip("gcc is not installed: sudo apt-get install gcc libc6-dev")
+
+
+TARGETS = ("library", "pty", "unicorn", "qemu")
+"""Lanes that need no hardware; test_firmware_board.py plays the same on a board."""
+
+
+def need_target(name: str) -> None:
+    """Skip, saying why, where that target cannot run."""
+    need_gcc()
+    if name in ("unicorn", "qemu") and shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip(f"arm-none-eabi-gcc is not installed: {ARM_APT_LINE}")
+    if name == "unicorn" and importlib.util.find_spec("unicorn") is None:
+        pytest.skip("unicorn is not installed: pip install unicorn")
+    if name == "qemu" and shutil.which(QEMU) is None:
+        pytest.skip(f"{QEMU} is not installed: {QEMU_APT_LINE}")
 
 
 def motion(vx: float = 0.0, vy: float = 0.0, omega: float = 0.0, **more: object) -> MotionCommand:

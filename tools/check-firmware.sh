@@ -1,22 +1,28 @@
 #!/usr/bin/env bash
 # What tools say about the C firmware without a robot. One report a lane; exit 1 when a lane found something that
-# firmware_bridge/firmware/deviations.md does not list. A lane whose tool is missing says so and is skipped.
-#   tools/check-firmware.sh [--out runs/firmware-check] [gcc tidy cppcheck fuzz proof ...]
+# firmware_bridge/firmware/deviations.md (cppcheck: misra.md) does not list. A lane whose tool is missing says so and is
+# skipped; the last line tells how many.
+#   tools/check-firmware.sh [--out runs/firmware-check] [gcc tidy cppcheck fuzz proof coverage ...]
 #   FUZZ_SECONDS=5 PROOF_MODULES=framing tools/check-firmware.sh fuzz proof
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=runs/firmware-check
 [ "${1:-}" = --out ] && { out=$2; shift 2; }
-lanes=${*:-gcc tidy cppcheck fuzz proof}
+lanes=${*:-gcc tidy cppcheck fuzz proof coverage}
 firmware=firmware_bridge/firmware
 core=$firmware/core
 mkdir -p "$out"
+python=${PYTHON:-.venv/bin/python}
 failed=0
+skipped=0
 
 # tool NAME...: the first that is installed (Debian names clang's tools by version).
 tool() { local name; for name in "$@"; do command -v "$name" && return 0; done; return 1; }
 # skip LANE WHAT PACKAGES: say why, in the report too.
-skip() { echo "$1: skipped: $2 is not installed (sudo apt-get install --no-install-recommends $3)" | tee "$out/$1.txt"; }
+skip() {
+  echo "$1: skipped: $2 is not installed (sudo apt-get install --no-install-recommends $3)" | tee "$out/$1.txt"
+  skipped=$((skipped + 1))
+}
 # verdict LANE FOUND WORDS: FOUND is the number of findings outside the list.
 verdict() {
   if [ "$2" = 0 ]; then echo "$1: ok: $3"; else echo "$1: FAILED: $3, see $out/$1.txt"; failed=1; fi
@@ -77,11 +83,14 @@ lane_proof() {
   : >"$out/proof.txt"
   local alarms=0 harness sources n accepted
   accepted=$(sed -n 's/^| `proof` | \(.*\) | false alarm.*/\1/p' $firmware/deviations.md | sed 's/\\|/|/g')
-  for harness in ${PROOF_MODULES:-framing link}; do
-    sources="$core/blk_framing.c"
-    [ $harness = link ] && sources="$sources $core/blk_link.c"
+  for harness in ${PROOF_MODULES:-framing link params}; do
+    case $harness in
+      framing) sources="$core/blk_framing.c" ;;
+      link) sources="$core/blk_framing.c $core/blk_link.c" ;;
+      params) sources="$core/blk_wheels.c" ;;
+    esac
     # Numbers that are not finite are data here: the code itself looks for them.
-    timeout 300 "$frama" -eva -eva-precision 1 -eva-auto-loop-unroll 128 -eva-split-return full -eva-no-results -warn-special-float none \
+    timeout 300 "$frama" -eva -eva-precision 0 -eva-auto-loop-unroll 128 -eva-split-return full -eva-no-results -warn-special-float none \
       -c11 -machdep gcc_x86_64 -cpp-extra-args="-I$core -DBLK_LOCKSTEP=1 -include $firmware/checks/eva.h" \
       $firmware/checks/eva_$harness.c $sources >"$out/proof-$harness.txt" 2>&1
     local status=$?
@@ -96,8 +105,19 @@ lane_proof() {
   verdict proof $alarms "$alarms alarms outside the deviation list in framing, link and parameter handling (Frama-C Eva)"
 }
 
+lane_coverage() {
+  [ -x "$python" ] || { skip coverage "$python" python3-venv; return; }
+  local good=0
+  "$python" tools/firmware_coverage.py >"$out/coverage.txt" 2>&1 || good=$?
+  [ $good = 2 ] && grep -q 'is not installed' "$out/coverage.txt" && { skip coverage "the Arm compiler or gcov" gcc-arm-none-eabi; return; }
+  verdict coverage $good "lines run: core $(share 1), with its F767 port under Unicorn $(share 2) (95 % are wanted)"
+}
+# share N: the total of the Nth table in the coverage report.
+share() { awk -v n="$1" '$1 == "all" && ++i == n {print $3}' "$out/coverage.txt"; }
+
 for lane in $lanes; do
-  declare -F "lane_$lane" >/dev/null || { echo "no such lane: $lane (gcc tidy cppcheck fuzz proof)" >&2; exit 2; }
+  declare -F "lane_$lane" >/dev/null || { echo "no such lane: $lane (gcc tidy cppcheck fuzz proof coverage)" >&2; exit 2; }
   "lane_$lane"
 done
+if [ $failed = 0 ]; then echo "check-firmware: ok, $skipped skipped; reports in $out"; else echo "check-firmware: FAILED; reports in $out"; fi
 exit $failed

@@ -2,11 +2,11 @@
 # Makes .venv with the extras named, and installs the few system packages that pip cannot bring.
 #   tools/setup.sh sim            what `make demo` needs
 #   tools/setup.sh sim,hil,train,dev  what `make test` needs
-# Quick the second time: a stamp in .venv remembers the extras and the hash of setup.py.
+# Quick the second time: a stamp in .venv remembers the extras and the hash of setup.py and of this file.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 extras=${1:?usage: tools/setup.sh EXTRA[,EXTRA...]}
-stamp=".venv/.ready-${extras//,/-}-$(sha256sum setup.py | cut -c1-16)"
+stamp=".venv/.ready-${extras//,/-}-$(cat setup.py tools/setup.sh | sha256sum | cut -c1-16)"
 [ -e "$stamp" ] && exit 0
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -52,6 +52,11 @@ case ",$extras," in
     want "the Arm compiler" "arm-none-eabi-gcc --version && ls /usr/lib/arm-none-eabi/newlib" \
       gcc-arm-none-eabi libnewlib-arm-none-eabi
     want "QEMU for Arm" "qemu-system-arm --version" qemu-system-arm
-    want "cppcheck" "cppcheck --version" cppcheck ;;
+    want "cppcheck" "cppcheck --version" cppcheck
+    want "clang with libFuzzer" \
+      "printf 'int LLVMFuzzerTestOneInput(const void *d, unsigned long n){return d && n > 9;}' | clang-14 -x c - -fsanitize=fuzzer,address -o /dev/null" \
+      clang-14 libclang-rt-14-dev
+    want "clang-tidy" "clang-tidy-14 --version" clang-tidy-14
+    want "Frama-C" "frama-c -version" frama-c-base ;;
 esac
 touch "$stamp"

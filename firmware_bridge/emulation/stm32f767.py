@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from firmware_bridge.emulation.elf import ElfFile
 from robot.core.errors import LinkError, MissingExtraError
@@ -47,6 +47,9 @@ class EmulatedStm32:
         LinkError: the ELF is missing, or the firmware did not reach its main loop.
     """
 
+    traced: ClassVar[dict[Path, set[tuple[int, int]]] | None] = None
+    """Given a dictionary, each ELF's blocks of code that run are kept in it, as (address, size): for coverage."""
+
     def __init__(self, elf: Path, random_word: int = 1) -> None:
         try:
             unicorn: Any = importlib.import_module("unicorn")
@@ -62,6 +65,9 @@ class EmulatedStm32:
         self._uc.mem_map(_DTCM, _DTCM_SIZE)
         for base, size in _REGIONS:
             self._uc.mmio_map(base, size, self._read, base, self._write, base)
+        if self.traced is not None:
+            blocks = self.traced.setdefault(elf, set())
+            self._uc.hook_add(unicorn.UC_HOOK_BLOCK, lambda _uc, address, size, _data: blocks.add((address, size)))
         self.time_us = 0
         self.resets = -1
         self._sent = b""
@@ -107,6 +113,12 @@ class EmulatedStm32:
         enabled = self._registers.get(_CR1, 0) >> 8 & 1 if name == "PE" else self._registers.get(_CR3, 0) & 1
         if enabled:
             self._raise(_USART1)
+
+    def flood(self, data: bytes) -> None:
+        """Let bytes arrive while the core is busy with something else: DMA fills the ring, and nobody looks."""
+        self._arriving += data
+        while self._arriving and self._transfer():
+            pass
 
     def stack_used(self, bottom: int) -> int:
         """Bytes of stack that were ever written, above the address `bottom` (the end of .bss)."""
@@ -180,12 +192,20 @@ class EmulatedStm32:
 
     def _deliver(self) -> None:
         """Bytes on the wire into the receive ring, at most half a ring before the core may look."""
+        if self._arriving and self._transfer():
+            r = self._registers
+            r[_ISR] = r.get(_ISR, 0) | _IDLE
+            if r.get(_CR1, 0) & 1 << 4:
+                self._raise(_USART1)
+
+    def _transfer(self) -> bool:
+        """Move half a ring of what arrives by DMA; false when nothing is moved."""
         r = self._registers
-        if not self._arriving or not r.get(_S2CR, 0) & 1 or not r.get(_CR3, 0) & 0x40:
-            return
+        if not r.get(_S2CR, 0) & 1 or not r.get(_CR3, 0) & 0x40:
+            return False
         if r.get(_ISR, 0) & LINE_ERRORS["ORE"]:  # nothing comes in until the flag is cleared
             self._arriving = b""
-            return
+            return False
         size = r[_S2CR + 0x1000_0000]
         data, self._arriving = self._arriving[: size // 2], self._arriving[size // 2 :]
         at = size - r[_S2NDTR]
@@ -195,9 +215,7 @@ class EmulatedStm32:
             r[_LISR] = r.get(_LISR, 0) | _TCIF2
             self._uc.mem_write(r[_S2M0AR], data[len(first) :])
         r[_S2NDTR] = size - (at + len(data)) % size
-        r[_ISR] = r.get(_ISR, 0) | _IDLE
-        if r.get(_CR1, 0) & 1 << 4:
-            self._raise(_USART1)
+        return True
 
     def _read(self, _uc: Any, offset: int, _size: int, base: int) -> int:
         address = base + offset

@@ -45,6 +45,8 @@ CORTEX_M7_FLAGS = (
     "-Wl,--gc-sections",
     "--specs=nosys.specs",
     "--specs=nano.specs",
+    "-g",  # lines for debugger and coverage; the code is the same, and none of it goes to the chip
+    f"-ffile-prefix-map={HERE}=.",
 )
 
 

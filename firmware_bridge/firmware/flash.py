@@ -34,6 +34,9 @@ def flash(elf: Path) -> str:
         [*command, "-c", f"program {elf} verify reset exit"], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        raise LinkError(f"flashing failed: {said[-1] if said else 'no reason given'}", hint=by_hand)
+        said = done.stderr.strip().splitlines() or ["no reason given"]
+        errors = [line for line in said if line.startswith("Error")] or said[
+            -1:
+        ]  # its last line only says that it ends
+        raise LinkError(f"openocd did not flash: {'; '.join(errors)}", hint=by_hand)
     return (done.stderr.strip().splitlines() or ["done"])[-1]

@@ -13,6 +13,9 @@ from firmware_bridge.transport.base import Transport
 from robot.core.errors import LinkError
 
 
+_RELEASE_US = 0xFFFF_FFFF
+
+
 def _wait_a_little() -> None:
     time.sleep(20e-6)
 
@@ -45,9 +48,19 @@ class LockstepFirmware:
         self._sent = b""
         self._to_send = b""
         self._tick = 0
+        self._boot_id = boot_id
         transport.write(DELIMITER)
-        self._exchange(Tick(boot_id, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0))
+        self._exchange(_restart(boot_id, 0))
         self._sent = b""  # whatever it said before the reset
+
+    def release(self) -> None:
+        """Restart it once more, and let it run by its own clock again; the transport stays open.
+
+        Raises:
+            LinkError: no answer.
+        """
+        self._to_send = b""
+        self._exchange(_restart(self._boot_id, _RELEASE_US))
 
     def step(self, sensors: SensorInputs, dt_us: int = 1000) -> ActuatorOutputs:
         """See `Firmware.step`."""
@@ -110,6 +123,10 @@ class LockstepFirmware:
             f"the firmware did not answer tick {tick.tick}",
             hint="is it running, and a test build (HELLO says lockstep 1)?",
         )
+
+
+def _restart(boot_id: int, dt_us: int) -> Tick:
+    return Tick(boot_id, dt_us, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
 
 
 def _as_ack(wire: bytes) -> TickAck | None:

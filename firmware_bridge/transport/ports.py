@@ -20,6 +20,14 @@ class PortInfo:
     description: str
 
 
+def stable_name(path: str) -> str:
+    """Return the name below /dev/serial/by-id that leads to this device, or `path` itself where there is none."""
+    if not path.startswith("/dev/") or Path(path).parent == BY_ID or not BY_ID.is_dir():
+        return path
+    device = Path(path).resolve()
+    return next((str(link) for link in sorted(BY_ID.glob("*")) if link.resolve() == device), path)
+
+
 def candidates() -> tuple[PortInfo, ...]:
     """Return the ports by which a microcontroller may be reached; a name in by-id survives replugging."""
     found: dict[str, PortInfo] = {}

@@ -36,17 +36,22 @@ def run(args: Args) -> int:
     detector = load_detector(robot.config.detection)
     outcome, device = _play(robot, detector, args, args.target)
     expected, reference = (outcome, device) if args.target == "library" else _play(robot, detector, args, "library")
-    same = outcome.command_sha256 == expected.command_sha256 and device == reference
-    print(f"commands  {outcome.command_sha256}\nfirmware  {device}")
+    same = outcome.command_sha256 == expected.command_sha256 and device.sha256 == reference.sha256
+    print(f"commands  {outcome.command_sha256}\nfirmware  {device.sha256}")
     if not same:
-        print(f"library: commands {expected.command_sha256}\n         firmware {reference}")
+        print(f"library: commands {expected.command_sha256}\n         firmware {reference.sha256}")
+    if device.revision != reference.revision:
+        print(
+            f"{args.target} runs another firmware ('{device.revision}', the library '{reference.revision}')\n"
+            "  mend: blackout firmware flash --test-build"
+        )
     verdict = "agrees with the library" if same else "DIFFERS from the library"
     result = "success" if outcome.score.success else "no success"
     print(f"{args.target}: stage {args.stage} seed {args.seed}: {result}, every byte {verdict}")
     return 0 if same and outcome.score.success else 1
 
 
-def _play(robot: Robot, detector: SsdDetector, args: Args, target: str) -> tuple[TrialOutcome, str]:
+def _play(robot: Robot, detector: SsdDetector, args: Args, target: str) -> tuple[TrialOutcome, Witness]:
     from sim.scenarios.trials import make_trial
     from sim.simulation import Simulation
 
@@ -58,4 +63,4 @@ def _play(robot: Robot, detector: SsdDetector, args: Args, target: str) -> tuple
             outcome = play_trial(robot, world, detector)
     wall_s = time.perf_counter() - started_s
     print(f"{target}: {outcome.sim_s:.1f} s played in {wall_s:.0f} s, {witness.steps} firmware cycles", flush=True)
-    return outcome, witness.sha256
+    return outcome, witness

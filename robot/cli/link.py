@@ -1,12 +1,14 @@
-"""Look at the serial link: live counters, rates and round trips, without ever moving the robot.
+"""Look at the serial link: live counters, rates and round trips, parameters; without ever moving the robot.
 
 Example: blackout link monitor --port /dev/ttyTHS1 --seconds 10
+Example: blackout link parameters --port /dev/ttyTHS1 --set wheel_kp=0.05
 Example: blackout link soak --seconds 60 --faults 1e-3
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import itertools
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -15,46 +17,104 @@ import tyro
 
 from firmware_bridge.config import LinkConfig
 from firmware_bridge.link.link import Link, LinkState
+from firmware_bridge.protocol.generated import PARAMETER_LIMITS, Parameter
 from firmware_bridge.transport.base import open_transport
-from firmware_bridge.transport.monitor import watch
+from firmware_bridge.transport.inquiry import Inquiry, describe, refusal, who_is
+from firmware_bridge.transport.monitor import LinkReport, watch
 from firmware_bridge.transport.ports import candidates
+from firmware_bridge.transport.reconnect import StablePort
 from firmware_bridge.transport.soak import soak
+from robot.core.errors import ConfigError
+from robot.core.messages import LinkHealth
 
 
 @dataclass(frozen=True)
 class Args:
     """Flags of `blackout link`."""
 
-    action: Annotated[Literal["monitor", "find-port", "soak"], tyro.conf.Positional]
-    """monitor: live figures, one line a second. find-port: which serial ports are here. soak: telemetry at 1 kHz
-    and 500 commands a second, every loss counted; the wheels stand still."""
+    action: Annotated[Literal["monitor", "find-port", "parameters", "soak"], tyro.conf.Positional]
+    """monitor: live figures, one line a second, all counters at the end. find-port: which serial ports are here.
+    parameters: those of the microcontroller, with their limits. soak: telemetry at 1 kHz and 500 commands a second,
+    every loss counted; the wheels stand still."""
     port: str = "pty"
     """A serial device, `tcp://HOST:PORT`, or `pty` for the firmware core in a process of its own."""
     baud: int = 921_600
     """Bits per second."""
+    parity: Literal["N", "E", "O"] = "N"
+    """None, even or odd."""
+    stop_bits: Literal[1, 2] = 1
+    """1 or 2."""
     seconds: int = 0
     """Stop after so many lines; 0 goes on until Ctrl-C (soak: 60)."""
+    ask: bool = False
+    """find-port: say HELLO at each port and tell who answers."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """parameters: NAME=VALUE to set first (the flag may be repeated); it lasts until the microcontroller is switched off."""
     faults: float = 0.0
     """soak: chance per byte of a flipped bit, of a lost and of a doubled byte and of a blackout of 200 bytes, and per read
     or write of a stall."""
     seed: int = 1
     """soak: of the faults."""
 
+    def config(self) -> LinkConfig:
+        """The port's settings."""
+        try:
+            return LinkConfig(port=self.port, baud=self.baud, parity=self.parity, stop_bits=self.stop_bits)
+        except ValueError as error:
+            raise ConfigError(str(error), hint="blackout link --help") from error
+
 
 def run(args: Args) -> int:
-    """Do it; returns the exit code: 1 when the link was not up at the end, or no port was found."""
-    if args.action == "find-port":
-        found = candidates()
-        for port in found:
-            print(f"{port.path}\t{port.description}")
-        if not found:
-            print("no serial port; is the microcontroller plugged in and powered?")
-        return 0 if found else 1
-    return _soak(args) if args.action == "soak" else _monitor(args)
+    """Do it; returns the exit code: 1 when the link was not up at the end, something was refused or nothing found."""
+    actions = {"monitor": _monitor, "find-port": _find_port, "parameters": _parameters, "soak": _soak}
+    return actions[args.action](args)
+
+
+def _find_port(args: Args) -> int:
+    found = candidates()
+    for port in found:
+        who = f"\t{who_is(dataclasses.replace(args.config(), port=port.path))}" if args.ask else ""
+        print(f"{port.path}\t{port.description}{who}")
+    if not found:
+        print("no serial port; is the microcontroller plugged in and powered?")
+    return 0 if found else 1
+
+
+def _parameters(args: Args) -> int:
+    wanted = dict(map(_assignment, args.set))
+    transport = open_transport(args.config())
+    try:
+        inquiry = Inquiry(transport)
+        print(describe(inquiry.hello()))
+        refused = {p: words for p, answer in inquiry.write(wanted).items() if (words := refusal(answer))}
+        values = inquiry.read()
+    finally:
+        transport.close()
+    for parameter, value in values.items():
+        default, low, high = PARAMETER_LIMITS[parameter]
+        note = f"  REFUSED {wanted[parameter]:g}: {refused[parameter]}" if parameter in refused else ""
+        mark = "*" if abs(value - default) > 1e-6 * max(abs(default), 1.0) else " "
+        print(f"{mark} {parameter.name.lower():26s} {value:<12.6g} {low:g} .. {high:g}{note}")
+    print("* not the default")
+    return 1 if refused else 0
+
+
+def _assignment(text: str) -> tuple[Parameter, float]:
+    name, _, value = text.partition("=")
+    known = {p.name.lower(): p for p in Parameter}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        raise ConfigError(f"no parameter '{name}'", hint=f"did you mean {near[0]}?" if near else "docs/protocol.md")
+    try:
+        return known[name], float(value)
+    except ValueError:
+        raise ConfigError(
+            f"'{text}' is not NAME=NUMBER", hint=f"for example {name}={PARAMETER_LIMITS[known[name]][0]:g}"
+        ) from None
 
 
 def _soak(args: Args) -> int:
-    transport = open_transport(LinkConfig(port=args.port, baud=args.baud))
+    transport = open_transport(args.config())
     try:
         report = soak(transport, args.seconds or 60, args.faults, args.seed)
     finally:
@@ -68,25 +128,52 @@ def _soak(args: Args) -> int:
 
 
 def _monitor(args: Args) -> int:
-    config = LinkConfig(port=args.port, baud=args.baud)
+    config = args.config()
     link = Link(config)
-    transport = open_transport(config)
+    reports = watch(StablePort(config).open, link)
+    last: LinkReport | None = None
     try:
-        reports = watch(transport, link)
         for report in itertools.islice(reports, args.seconds) if args.seconds else reports:
-            health = report.health
-            bad = health.crc_errors + health.cobs_errors + health.length_errors
-            device = dict(health.device_counters)
-            battery = f"{report.last.battery_v:5.2f} V" if report.last else "   -   "
-            print(
-                f"{report.state.value:6s} telemetry {report.telemetry_hz:6.1f} Hz  "
-                f"round trip p50 {report.round_trip_p50_ms:6.2f} p99 {report.round_trip_p99_ms:6.2f} ms  "
-                f"here ok {health.rx_ok} bad {bad} gaps {health.sequence_gaps}  "
-                f"device ok {device.get('rx_ok', 0)} bad {device.get('crc_errors', 0) + device.get('cobs_errors', 0)} "
-                f"gaps {device.get('sequence_gaps', 0)} late ticks {device.get('ticks_missed', 0)}  battery {battery}"
-            )
+            last = report
+            print(_line(report), flush=True)
+    except KeyboardInterrupt:
+        pass  # it is how one ends it
     finally:
-        transport.close()
+        reports.close()
+    if last is not None:
+        _print_counters(last.health)
+    if link.device is not None:
+        print(describe(link.device))
     if link.fault is not None:
         print(f"fault [{link.fault.code}]: {link.fault.message}\n  mend: {link.fault.hint}")
     return 0 if link.state in (LinkState.READY, LinkState.ARMED) else 1
+
+
+def _line(report: LinkReport) -> str:
+    if report.lost:
+        return f"{report.state.value:6s} {report.lost}; waiting for it"
+    health = report.health
+    bad = health.crc_errors + health.cobs_errors + health.length_errors
+    device = dict(health.device_counters)
+    device_bad = sum(device.get(name, 0) for name in ("crc_errors", "cobs_errors", "length_errors"))
+    battery = f"{report.last.battery_v:5.2f} V" if report.last else "   -   "
+    return (
+        f"{report.state.value:6s} telemetry {report.telemetry_hz:6.1f} Hz  commands {report.commands_hz:5.1f} Hz  "
+        f"round trip p50 {report.round_trip_p50_ms:6.2f} p99 {report.round_trip_p99_ms:6.2f} ms  "
+        f"here ok {health.rx_ok} bad {bad} gaps {health.sequence_gaps}  "
+        f"device ok {device.get('rx_ok', 0)} bad {device_bad} gaps {device.get('sequence_gaps', 0)} "
+        f"late ticks {device.get('ticks_missed', 0)}  battery {battery}"
+    )
+
+
+def _print_counters(health: LinkHealth) -> None:
+    """All counters of both ends, side by side where both have one."""
+    device = dict(health.device_counters)
+    own = {n: getattr(health, n) for n in ("rx_ok", "crc_errors", "cobs_errors", "length_errors", "sequence_gaps")}
+    own |= {"overruns": device.pop("host_overruns", 0), "rejected": device.pop("host_rejected", 0)}
+    own |= {"tx_frames": health.tx_frames, "reconnects": device.pop("host_reconnects", 0)}
+    drift_ppb = device.pop("drift_ppb", 0)
+    print(f"{'counter':18s} {'here':>10s} {'device':>10s}")
+    for name in dict.fromkeys((*own, *device)):
+        print(f"{name:18s} {own.get(name, '-'):>10} {device.get(name, '-'):>10}")
+    print(f"device clock: {health.clock_offset_ns / 1e9:.6f} s behind, drift {drift_ppb / 1000:.1f} ppm")

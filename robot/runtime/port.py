@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from firmware_bridge.transport.base import Transport
+from firmware_bridge.transport.reconnect import Backoff
 from robot.core.clock import Clock
 from robot.core.errors import LinkError
 from robot.core.messages import SerialChunk
@@ -16,7 +17,6 @@ from robot.core.messages import SerialChunk
 LOG = logging.getLogger(__name__)
 
 _WAIT_S = 0.05
-_REOPEN_S = 0.25
 _IDLE_S = 0.001
 
 
@@ -24,7 +24,7 @@ class SerialPort:
     """Reads in a thread, so that bytes are stamped when they arrive and not at the next tick. Writes never wait.
 
     Args:
-        open_transport: opens the device; called again after it was lost.
+        open_transport: opens the device; called again after it was lost, with a growing pause between attempts.
         clock: stamps chunks.
 
     Raises:
@@ -33,6 +33,7 @@ class SerialPort:
 
     def __init__(self, open_transport: Callable[[], Transport], clock: Clock) -> None:
         self.reopened = 0
+        self._backoff = Backoff()
         self._open = open_transport
         self._clock = clock
         self._transport: Transport | None = open_transport()
@@ -101,11 +102,12 @@ class SerialPort:
             transport.close()
 
     def _reopen(self) -> None:
-        if self._closing.wait(_REOPEN_S):
+        if self._closing.wait(self._backoff.next_s()):
             return
         try:
             self._transport = self._open()
         except LinkError:
             return  # still gone: it is asked again in a moment, and the supervisor has long stopped the robot
+        self._backoff.reset()
         self.reopened += 1
         LOG.warning("serial port is back")

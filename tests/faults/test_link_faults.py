@@ -7,7 +7,7 @@ import pytest
 
 from firmware_bridge.link.framing import FrameDecoder, FrameEncoder
 from firmware_bridge.link.link import LinkState
-from firmware_bridge.protocol.generated import Command, Telemetry
+from firmware_bridge.protocol.generated import Command, StateFlag, Telemetry
 from firmware_bridge.transport.faulty import FaultRates, FaultyStream, FaultyTransport
 from firmware_bridge.transport.library import LibraryTransport
 from robot.core.errors import LinkError
@@ -21,6 +21,7 @@ RATES = {
     "storm": FaultRates(flip=1e-2, drop=1e-2, duplicate=1e-2),
     "blackouts": FaultRates(blackout=2e-4),
     "stalls": FaultRates(stall=0.02, stall_calls=3),
+    "long stalls": FaultRates(stall=0.02, stall_calls=15),  # 150 ms of commands at once: most are too old
 }
 
 
@@ -35,6 +36,16 @@ class Recorder:
     def __call__(self, data: bytes) -> bytes:
         self.sent += self.decoder.feed(data)
         return self.stream(data)
+
+
+def ages_ms(sent: list[object]) -> list[float]:
+    """How old each command was, by the clock that both ends share here, when the armed device took it."""
+    start_ns = LinkedFirmware.now_ns
+    return [
+        m.t_mcu_us / 1e3 - m.hold_us / 1e3 - (m.host_stamp_ns - start_ns) / 1e6
+        for m in sent
+        if isinstance(m, Telemetry) and m.flags & StateFlag.ARMED
+    ]
 
 
 @pytest.mark.parametrize("name", sorted(RATES))
@@ -57,11 +68,15 @@ def test_no_damaged_frame_is_believed_and_the_link_recovers(name: str) -> None:
     asked = {(m.seq, m.host_stamp_ns) for m in recorded_up.sent if isinstance(m, Command)} | {(0, 0)}
     obeyed = {(m.last_command_seq, m.host_stamp_ns) for m in recorded_down.sent if isinstance(m, Telemetry)}
     assert obeyed <= asked, "a command was obeyed that nobody sent"
+    assert max(ages_ms(recorded_down.sent)) <= 101, "a command was obeyed that was older than the watchdog allows"
+    stamps = [m.host_stamp_ns for m in recorded_down.sent if isinstance(m, Telemetry)]
+    assert stamps == sorted(stamps), "an older command was obeyed after a newer one"
     assert recorded_up.stream.faults + recorded_down.stream.faults > 10, "the test must test something"
     assert len(believed) > 0.01 * len(told)
 
     recorded_up.stream.rates = recorded_down.stream.rates = FaultRates()
     recorded_up.stream._dark_bytes = recorded_down.stream._dark_bytes = 0
+    recorded_up.stream._stalled_calls = recorded_down.stream._stalled_calls = 0
     bench.run(50, motion(0.5))
     assert bench.link.state is LinkState.ARMED
     before = bench.link.health(bench.now_ns)
@@ -111,6 +126,32 @@ def test_commands_held_up_by_a_stall_do_not_move_the_robot_later() -> None:
         bench.run(10, motion(0.1))
         top = max(top, float(bench.bench.twist[0]))
     assert top < 0.25
+
+
+def test_a_cable_that_becomes_slow_never_drives_the_robot() -> None:
+    """For 0.4 s each command takes 150 ms. The robot brakes, and what arrives late does not move it again."""
+    need_gcc()
+    bench = LinkedFirmware()
+    bench.link.request_arm(True)
+    bench.run(500, motion(1.0))
+    queue: list[bytes] = []
+
+    def delay(data: bytes) -> bytes:
+        queue.append(data)
+        return queue.pop(0) if len(queue) > 15 else b""
+
+    recorder = Recorder(lambda data: data)  # type: ignore[arg-type]
+    bench.up, bench.down = delay, recorder
+    bench.run(550, motion(1.0))
+    assert abs(bench.bench.twist[0]) < 0.05
+    assert not bench.telemetry[-1].armed
+    assert max(ages_ms(recorder.sent)) <= 101
+    bench.up = lambda data: data
+    bench.run(300, motion(1.0))
+    assert bench.link.state is LinkState.ARMED
+    assert dict(bench.link.health(bench.now_ns).device_counters)
+    bench.run(1000, motion(1.0))
+    assert dict(bench.link.health(bench.now_ns).device_counters)["stale_commands"] >= 30
 
 
 def test_same_seed_same_damage() -> None:

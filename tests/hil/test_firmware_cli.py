@@ -34,7 +34,7 @@ def test_flash_without_a_probe_says_what_to_type(
 ) -> None:
     from pathlib import Path
 
-    monkeypatch.setattr("robot.cli.firmware.build_stm32f767", lambda: Path("blackout.elf"))
+    monkeypatch.setattr("robot.cli.firmware.build_stm32f767", lambda lockstep: Path("blackout.elf"))
     monkeypatch.setattr("firmware_bridge.firmware.flash.shutil.which", lambda _: None)
     assert main(["firmware", "flash"]) == 1
     assert "st-flash --connect-under-reset --reset write blackout.bin 0x08000000" in capsys.readouterr().err

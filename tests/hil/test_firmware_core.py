@@ -329,6 +329,46 @@ def test_empty_battery_latches_a_stop(host: RawHost) -> None:
     assert host.telemetry().flags & StateFlag.ESTOP, "not while the cause is there"
 
 
+def test_too_much_current_costs_torque_and_nothing_else(host: RawHost) -> None:
+    host.shake_hands()
+    host.drive(300, 1.0)
+    host.bench.current_a = 40.0  # the limit is 30
+    host.drive(100, 1.0)
+    assert host.telemetry().faults & FaultBit.OVER_CURRENT
+    assert armed(host)
+    before = host.bench.twist[0]
+    host.drive(100, 3.0)
+    assert host.bench.twist[0] < before + 0.02, "no torque to accelerate with"
+    host.bench.current_a = 10.0
+    host.drive(800, 2.0)
+    assert not host.telemetry().faults
+    assert host.bench.twist[0] == pytest.approx(2.0, abs=0.06)
+
+
+def test_a_short_circuit_latches_a_stop_that_does_not_even_brake(host: RawHost) -> None:
+    host.shake_hands()
+    host.drive(300, 1.5)
+    host.bench.current_a = 60.0
+    host.drive(40, 1.5)
+    host.bench.current_a = 10.0
+    host.drive(300, 1.5)
+    assert armed(host), "a spike is none"
+    host.bench.current_a = 60.0
+    host.drive(60, 1.5)
+    assert host.health().estop_cause == EstopCause.CURRENT
+    assert host.outputs[-1].wheel_duty == STAND_STILL
+    assert host.bench.twist[0] > 0.3, "stopped pushing while it still rolls"
+    host.send(Rearm(1, 1 ^ 0xFFFFFFFF))
+    host.drive(50, 1.5)
+    assert host.telemetry().flags & StateFlag.ESTOP, "not while the cause is there"
+    host.bench.current_a = 5.0
+    host.run(10)
+    host.send(Rearm(1, 1 ^ 0xFFFFFFFF))
+    host.drive(600, 1.0)
+    assert armed(host)
+    assert host.bench.twist[0] == pytest.approx(1.0, abs=0.05)
+
+
 def test_a_sensor_that_is_not_a_number_stops_it(host: RawHost) -> None:
     host.shake_hands()
     host.drive(100, 0.5)

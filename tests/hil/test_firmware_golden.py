@@ -1,118 +1,114 @@
-"""One script of bytes and sensor values, one hash of all that the firmware answers: equal on every target.
+"""One hash of all that the firmware answers to a scenario: equal on every target.
 
-A changed hash means that the firmware behaves differently, on purpose or not. When it is on purpose, print the new one
-with `python -m tests.hil.test_firmware_golden` and say in the commit why it changed.
+A changed hash means that the firmware behaves differently, on purpose or not. When it is on purpose, print the new ones
+with `python -m tests.hil.test_firmware_golden` and say in the commit why they changed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterator
+import time
 
 import pytest
 
+from firmware_bridge.config import LinkConfig
 from firmware_bridge.firmware.library import FirmwareLibrary, SensorInputs
 from firmware_bridge.firmware.target import Firmware
 from firmware_bridge.hil import open_target
-from firmware_bridge.link.framing import FrameDecoder, FrameEncoder
-from firmware_bridge.protocol.generated import (
-    SCHEMA_HASH,
-    Command,
-    CommandFlag,
-    Estop,
-    Goal,
-    GoalKind,
-    HealthRequest,
-    Hello,
-    Parameter,
-    ParamSet,
-    Rearm,
-)
+from firmware_bridge.link.framing import FrameDecoder
+from firmware_bridge.protocol.generated import AnyMessage, Health, Hello, StateFlag, Telemetry
+from firmware_bridge.link.link import Link, LinkState
+from firmware_bridge.transport.library import LibraryTransport
 from firmware_bridge.transport.lockstep import LockstepFirmware
-from tests.firmware_bench import need_gcc
+from firmware_bridge.transport.pty import PtyTransport
+from tests.firmware_bench import TARGETS, need_gcc, need_target
+from tests.hil.scenarios import SCENARIOS, Script
 
-GOLDEN = "72c5f03bd4fda56de5af10ce7416e41a588eb189882916f980e74a4fdb884074"
-MS = 1_000_000
-TICKS = 3300
-
-
-def wave(angle: float) -> float:
-    """A sine that no C library's last bit can change."""
-    return round(math.sin(angle), 4)
-
-
-def script() -> Iterator[tuple[bytes, SensorInputs]]:
-    """What the host sends and what the sensors say in each millisecond: every message and every state once."""
-    encoder = FrameEncoder()
-    for ms in range(TICKS):
-        out = b""
-        if ms == 5:
-            out += encoder.encode(Hello(SCHEMA_HASH, 9, 1, 0, 0, b"golden"))
-            out += encoder.encode(ParamSet(Parameter.WHEEL_KP, 0.045))
-        if ms == 1200:
-            out += encoder.encode(Estop(3))
-        if ms == 1600:
-            out += encoder.encode(Rearm(1, 1 ^ 0xFFFFFFFF))
-        if ms % 500 == 499:
-            out += encoder.encode(HealthRequest())
-        if ms % 10 == 0 and ms >= 3000:  # a goal of each kind, and a second one of the last
-            kind = (GoalKind.POSE, GoalKind.ROTATE, GoalKind.ORBIT)[min((ms - 3000) // 80, 2)]
-            limits = (1.5, 6.0, 3.0, 30.0, 200.0, 0.0)
-            way = (0.3, -0.2, 2.0) if kind == GoalKind.ORBIT else (0.4, 0.1, -1.0)
-            goal = Goal(ms // 10, int(CommandFlag.ARM), kind, ms // 250, *way, *limits, 100, 10**12 + ms * MS)
-            out += encoder.encode(goal)
-        elif ms % 10 == 0 and ms > 5 and not 2200 <= ms < 2500:  # the watchdog has its turn too
-            flags = (
-                CommandFlag.ARM | (CommandFlag.STOP if 900 < ms < 1000 else 0) | (CommandFlag.CHIP if ms > 2000 else 0)
-            )
-            speeds = (1.5 * wave(ms / 300), 0.8 * wave(1.5 + ms / 200), 3.0 * wave(ms / 150))
-            kick = 4.0 if ms % 800 > 400 else 0.0
-            out += encoder.encode(Command(ms // 10, flags, *speeds, 300.0, kick, 100, 10**12 + ms * MS))
-        if ms == 2700:
-            out += b"\x05noise\x00" + bytes((0x11, 0x22)) * 90
-        ticks = [round(400.0 * wave(ms / 400 + i)) for i in range(4)]
-        yield (
-            out,
-            SensorInputs(
-                wheel_ticks=(ticks[0], ticks[1], ticks[2], ticks[3]),
-                gyro_z_rad_s=3.0 * wave(1.5 + ms / 150),
-                accel_x_m_s2=wave(ms / 30),
-                accel_y_m_s2=wave(1.5 + ms / 30),
-                battery_v=24.0 - ms / 1000,
-                kicker_v=min(ms * 0.2, 181.0),
-                dribbler_rad_s=min(ms * 0.5, 290.0),
-                break_beam=ms % 300 > 150,
-            ),
-        )
+GOLDEN = {
+    "session": "72c5f03bd4fda56de5af10ce7416e41a588eb189882916f980e74a4fdb884074",
+    "handshake": "2179d12a7a8278018a9fa89baedf8754cb5957761defba19a16be352cea74ba5",
+    "watchdog": "263806d7ed094c187a980924003332c6869d4043255d4a4b926aec7f087e9ba8",
+    "damage": "c1b7d35f011603f6671feb5e35526abeb51681633e9734b43c6e50ea3844d9f7",
+    "hardware": "9fd16c98dee8597a9b607617a7a8734bd89c31f675a92ccb6916f429bf594b00",
+}
 
 
-def play(firmware: Firmware) -> tuple[str, int]:
-    """Play the script; returns the hash over actuator values and all sent frames but HELLO (it names the build)."""
+def play(firmware: Firmware, script: Script) -> tuple[str, list[AnyMessage]]:
+    """Play a script; returns the hash over actuator values and all sent frames but HELLO (it names the build)."""
     digest = hashlib.sha256()
     decoder = FrameDecoder()
-    frames = 0
-    for data, sensors in script():
+    messages: list[AnyMessage] = []
+    for data, sensors in script:
         if data:
             firmware.receive(data)
         out = firmware.step(sensors)
         digest.update(repr(out).encode())
         for message in decoder.feed(firmware.transmit()):
-            frames += 1
+            messages.append(message)
             if not isinstance(message, Hello):
                 digest.update(message.pack())
     counters = decoder.counters
     assert (counters.crc_errors, counters.cobs_errors, counters.length_errors, counters.sequence_gaps) == (0, 0, 0, 0)
-    return digest.hexdigest(), frames
+    return digest.hexdigest(), messages
 
 
-@pytest.mark.parametrize("name", ["library", "pty"])
-def test_golden_hash(name: str) -> None:
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_golden_hash(target: str, scenario: str) -> None:
+    need_target(target)
+    with open_target(target) as firmware:
+        digest, _ = play(firmware, SCENARIOS[scenario]())
+    assert digest == GOLDEN[scenario], f"in '{scenario}' the firmware on '{target}' behaves differently"
+
+
+def test_the_scenarios_reach_what_they_are_about() -> None:
+    """A hash of nothing would agree everywhere."""
     need_gcc()
-    with open_target(name) as firmware:
-        digest, frames = play(firmware)
-    assert frames > TICKS // 5
-    assert digest == GOLDEN, f"the firmware on '{name}' behaves differently: {digest}"
+    said = {name: play(FirmwareLibrary(), script())[1] for name, script in SCENARIOS.items()}
+    flags = {name: {m.flags for m in messages if isinstance(m, Telemetry)} for name, messages in said.items()}
+    last = {name: [m for m in messages if isinstance(m, Health)][-1] for name, messages in said.items()}
+    for flag in (StateFlag.ARMED, StateFlag.ESTOP, StateFlag.BRAKING, StateFlag.BREAK_BEAM, StateFlag.KICK_READY):
+        assert any(f & flag for f in flags["session"]), flag
+    assert last["session"].kicks > 0
+    assert last["handshake"].rejected >= 15
+    assert last["watchdog"].watchdog_trips >= 3
+    assert last["watchdog"].stale_commands >= 1
+    bad = last["damage"].crc_errors + last["damage"].cobs_errors + last["damage"].length_errors
+    assert bad > 20
+    assert last["damage"].sequence_gaps > 20
+    causes = {m.estop_cause for m in said["hardware"] if isinstance(m, Health)}
+    assert causes == {0, 2, 3, 4}, "battery, sensor, current, and free between them"
+
+
+def test_the_lockstep_protocol_itself_changes_nothing() -> None:
+    """The library moved by TICK frames says what it says when it is called directly."""
+    need_gcc()
+    library = FirmwareLibrary(5)
+
+    def let_it_read() -> None:
+        library.step(SensorInputs())  # in lockstep only what has arrived is worked on
+
+    for scenario in ("session", "hardware"):
+        firmware = LockstepFirmware(LibraryTransport(library), wait=let_it_read, patience=3)
+        assert play(firmware, SCENARIOS[scenario]())[0] == GOLDEN[scenario]
+
+
+def test_a_board_is_released_from_lockstep() -> None:
+    need_gcc()
+    transport = PtyTransport(LinkConfig(port="pty"))
+    try:
+        firmware = LockstepFirmware(transport)
+        firmware.step(SensorInputs())
+        firmware.release()
+        link, heard, end = Link(LinkConfig()), 0, time.monotonic() + 5.0
+        while heard < 20 and time.monotonic() < end:
+            transport.write(link.on_tick(time.monotonic_ns(), None))
+            time.sleep(0.01)
+            heard += len(link.on_bytes(transport.read_available(), time.monotonic_ns()))
+    finally:
+        transport.close()
+    assert heard >= 20
+    assert link.state is LinkState.READY
 
 
 def test_lockstep_begins_afresh_each_time() -> None:
@@ -128,4 +124,5 @@ def test_lockstep_begins_afresh_each_time() -> None:
 if __name__ == "__main__":
     import sys
 
-    sys.stdout.write(play(FirmwareLibrary())[0] + "\n")
+    for name, script in SCENARIOS.items():
+        sys.stdout.write(f'    "{name}": "{play(FirmwareLibrary(), script())[0]}",\n')

@@ -10,6 +10,7 @@ import pytest
 
 from firmware_bridge.firmware import build, library
 from tests.firmware_bench import RawHost, need_gcc
+from tests.faults import test_link_faults as link_faults
 from tests.hil import test_firmware_core as core
 from tests.hil import test_firmware_goals as goals
 
@@ -84,6 +85,30 @@ MUTATIONS: list[tuple[str, str, str, Callable[[RawHost], None]]] = [
         "if (go && core->goal.active) {",
         "if (core->goal.active) {",
         goals.test_the_watchdog_brakes_on_the_way_to_a_goal,
+    ),
+    (
+        "blk_core.c",
+        "core->current_high_s > CURRENT_HIGH_S",
+        "false",
+        core.test_a_short_circuit_latches_a_stop_that_does_not_even_brake,
+    ),
+    (
+        "blk_core.c",
+        "? BLK_STOPPED : BLK_BRAKING",
+        "? BLK_BRAKING : BLK_BRAKING",
+        core.test_a_short_circuit_latches_a_stop_that_does_not_even_brake,
+    ),
+    (
+        "blk_core.c",
+        "core->current_share - dt_s",
+        "core->current_share + dt_s",
+        core.test_too_much_current_costs_torque_and_nothing_else,
+    ),
+    (
+        "blk_link.c",
+        "delay_us - slot->fastest_us <= (int64_t)lifetime_us",
+        "true",
+        lambda _: link_faults.test_a_cable_that_becomes_slow_never_drives_the_robot(),
     ),
     ("blk_core.c", "core->battery_empty_s > BATTERY_EMPTY_S", "false", core.test_empty_battery_latches_a_stop),
     ("blk_core.c", "finite = finite && blk_finite(values[i]);", "", core.test_a_sensor_that_is_not_a_number_stops_it),

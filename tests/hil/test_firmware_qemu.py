@@ -1,42 +1,25 @@
-"""The core on another machine: QEMU's Cortex-M7 board, in lockstep over its serial port and in free run."""
+"""QEMU's Cortex-M7 board in free run (in lockstep it plays the golden scenarios and the watchdog with the others)."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import time
 
 import pytest
 
 from firmware_bridge.config import LinkConfig
-from firmware_bridge.emulation.qemu import QEMU, QEMU_APT_LINE, QemuMps2
-from firmware_bridge.firmware.build import ARM_APT_LINE, build_mps2_an500
-from firmware_bridge.hil import open_target
+from firmware_bridge.emulation.qemu import QemuMps2
+from firmware_bridge.firmware.build import build_mps2_an500
 from firmware_bridge.link.link import Link, LinkState
 from robot.core.errors import LinkError
-from tests.hil.test_firmware_golden import GOLDEN, play
+from tests.firmware_bench import need_target
 
 SILENT_S = 20.0
 
 
-def need_qemu() -> None:
-    if shutil.which("arm-none-eabi-gcc") is None:
-        pytest.skip(f"arm-none-eabi-gcc is not installed: {ARM_APT_LINE}")
-    if shutil.which(QEMU) is None:
-        pytest.skip(f"{QEMU} is not installed: {QEMU_APT_LINE}")
-
-
-@pytest.mark.slow
-def test_golden_hash() -> None:
-    need_qemu()
-    with open_target("qemu") as firmware:
-        digest, _ = play(firmware)
-    assert digest == GOLDEN, "the board in QEMU and the library differ"
-
-
 def test_free_run_shakes_hands_and_loses_nothing_and_leaves_no_process() -> None:
     """No rates here: QEMU's clock runs as the host lets it."""
-    need_qemu()
+    need_target("qemu")
     transport = QemuMps2(build_mps2_an500(lockstep=False))
     link, frames = Link(LinkConfig(lost_after_ms=5000)), 0
     start = time.monotonic()

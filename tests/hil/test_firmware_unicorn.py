@@ -1,16 +1,17 @@
-"""The STM32F767's own ELF in an emulated chip, in virtual time: boot, DMA, line errors, watchdogs, stack."""
+"""The STM32F767's own ELF in an emulated chip, in virtual time: boot, DMA, line errors, watchdogs, stack.
+
+In lockstep it plays the golden scenarios and the watchdog with the other targets (test_firmware_golden, _watchdog).
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import shutil
 
 import pytest
 
 from firmware_bridge.emulation.elf import ElfFile
 from firmware_bridge.emulation.stm32f767 import LINE_ERRORS, EmulatedStm32
-from firmware_bridge.firmware.build import ARM_APT_LINE, build_stm32f767
+from firmware_bridge.firmware.build import build_stm32f767
 from firmware_bridge.link.framing import FrameDecoder, FrameEncoder
 from firmware_bridge.protocol.generated import (
     SCHEMA_HASH,
@@ -31,21 +32,14 @@ from firmware_bridge.protocol.generated import (
 )
 from firmware_bridge.transport.lockstep import LockstepFirmware
 from robot.core.errors import LinkError
-from tests.hil.test_firmware_golden import GOLDEN, play
-
-
-def need_emulator() -> None:
-    if shutil.which("arm-none-eabi-gcc") is None:
-        pytest.skip(f"arm-none-eabi-gcc is not installed: {ARM_APT_LINE}")
-    if importlib.util.find_spec("unicorn") is None:
-        pytest.skip("unicorn is not installed: pip install unicorn")
+from tests.firmware_bench import need_target
 
 
 class Chip:
     """The match build in free run, spoken to frame by frame."""
 
     def __init__(self) -> None:
-        need_emulator()
+        need_target("unicorn")
         self.stm = EmulatedStm32(build_stm32f767())
         self.encoder, self.decoder = FrameEncoder(), FrameDecoder()
         self.messages: list[AnyMessage] = []
@@ -78,13 +72,6 @@ class Chip:
 @pytest.fixture
 def chip() -> Chip:
     return Chip()
-
-
-def test_golden_hash_of_the_test_build() -> None:
-    need_emulator()
-    stm = EmulatedStm32(build_stm32f767(lockstep=True))
-    digest, _ = play(LockstepFirmware(stm, wait=lambda: stm.advance_us(1000), patience=20))
-    assert digest == GOLDEN, "the real binary and the library differ"
 
 
 def test_boots_stopped_and_talks(chip: Chip) -> None:
@@ -147,6 +134,19 @@ def test_more_bytes_than_the_ring_holds_in_one_go(chip: Chip) -> None:
     chip.run(30)
     assert chip.health().rx_ok == 301
     assert chip.health().rx_ring_overflow == 0
+
+
+def test_a_ring_that_was_lapped_is_counted_and_the_link_goes_on(chip: Chip) -> None:
+    chip.run(10)
+    chip.stm.flood(b"".join(chip.encoder.encode(ParamGet(1)) for _ in range(200)))  # 1800 bytes in a ring of 1024
+    chip.run(5)
+    health = chip.health()
+    assert health.rx_ring_overflow == 1024
+    assert health.rx_ok >= 1, "what comes afterwards is heard"
+    before = health.rx_ok
+    chip.send(ParamGet(2))
+    chip.run(3)
+    assert chip.health().rx_ok == before + 2
 
 
 def test_a_battery_that_is_not_there_latches_a_stop(chip: Chip) -> None:

@@ -1,5 +1,6 @@
 /* Frama-C Eva: no run-time error in link and parameter handling for any stream of frames at any times. The control
- * cycle and the way to a goal are other modules: here they only leave any state behind. */
+ * cycle and the way to a goal are other modules: here they only leave any state behind. What a changed parameter does to
+ * the kinematics is in eva_params.c. */
 #include "../core/blk_core.h"
 #include "__fc_builtin.h"
 

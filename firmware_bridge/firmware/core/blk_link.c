@@ -14,6 +14,7 @@
 #define FARTHEST_TURN_RAD 32.0f /* five turns */
 #define CLOCK_DRIFT_PPM 300u
 #define STALE_RUN_US 500000u
+#define RELEASE_US 0xFFFFFFFFu /* in TICK.dt_us: restart and keep your own time again */
 
 static const blk_param_row_t param_table[BLK_PARAM_COUNT] = {BLK_PARAM_TABLE};
 
@@ -285,7 +286,8 @@ static void on_tick(blk_core_t *core, const blk_frame_t *frame)
         sensors.wheel_ticks[i] = tick.wheel_ticks[i];
     }
     blk_actuators_t out = {0};
-    if (tick.dt_us == 0u) {
+    const bool release = tick.dt_us == RELEASE_US;
+    if (tick.dt_us == 0u || release) {
         char revision[sizeof core->revision];
         memcpy(revision, core->revision, sizeof revision);
         blk_core_init(core, tick.tick);
@@ -294,7 +296,7 @@ static void on_tick(blk_core_t *core, const blk_frame_t *frame)
         core->lockstep = false; /* or the step would leave it to us */
         blk_core_step(core, core->t_us + tick.dt_us, &sensors, &out);
     }
-    core->lockstep = true;
+    core->lockstep = !release;
     blk_tick_ack_t ack = {.tick = tick.tick, .dribbler_duty = out.dribbler_duty, .kick_speed_m_s = out.kick_speed_m_s,
                           .kick_flat_us = (uint16_t)out.kick_flat_us, .kick_chip_us = (uint16_t)out.kick_chip_us,
                           .charge = (uint8_t)out.charge};
