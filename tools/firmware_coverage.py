@@ -80,8 +80,10 @@ def core(folder: Path) -> Missed:
 
 
 def unicorn(folder: Path) -> Missed:
-    """Lines of port and core that the emulated chip did not run, by the blocks that it ran. A line counts as run when it
-    did in one of the two builds: the match build in free run, the test build in lockstep."""
+    """Lines of port and core that the emulated chip did not run, by the blocks that it ran.
+
+    A line counts as run when it did in one of the two builds: the match build in free run, the test build in lockstep.
+    """
     trace = folder / "trace.json"
     pytest(EMULATOR_SUITES, "-p", "tests.trace_emulator", BLACKOUT_TRACE=str(trace))
     ours = {p.name for p in (*CORE.rglob("*.[ch]"), *PORTS.rglob("*.[ch]"))}  # not the compiler's own library

@@ -1,4 +1,4 @@
-"""Which source lines of an ELF have run, from the blocks of code that the emulator saw and the compiler's line table."""
+"""Which source lines of an ELF have run, by the blocks that the emulator saw and the compiler's line table."""
 
 from __future__ import annotations
 

@@ -114,7 +114,8 @@ class Inquiry:
                 self._transport.write(question())
                 again = now + _RETRY_S
             messages = self._decoder.feed(self._transport.read_available())
-            if any([take(message) for message in messages]):  # all of them, not only up to the first
+            taken = [take(message) for message in messages]  # all of them, not only up to the first
+            if any(taken):
                 return
             time.sleep(_POLL_S)
         raise LinkError(f"no answer to {name}", hint="is it powered, and are link.port and link.baud right?")
@@ -134,7 +135,7 @@ def who_is(config: LinkConfig) -> str:
     try:
         transport = open_transport(config)
     except LinkError as error:
-        return str(error)
+        return error.message
     try:
         return describe(Inquiry(transport, 0.5).hello())
     except LinkError:

@@ -12,7 +12,6 @@ from firmware_bridge.protocol.generated import MessageType, Tick, TickAck
 from firmware_bridge.transport.base import Transport
 from robot.core.errors import LinkError
 
-
 _RELEASE_US = 0xFFFF_FFFF
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from firmware_bridge.link.link import Link, LinkState
@@ -82,7 +82,7 @@ class _Wire:
             action(self._transport)
         except LinkError as error:
             self.close()
-            self.lost = str(error)
+            self.lost = error.message
             self._again_ns = time.monotonic_ns() + round(self._backoff.next_s() * 1e9)
 
     def _reopen(self) -> None:
@@ -91,14 +91,14 @@ class _Wire:
         try:
             self._transport = self._open()
         except LinkError as error:
-            self.lost = str(error)
+            self.lost = error.message
             self._again_ns = time.monotonic_ns() + round(self._backoff.next_s() * 1e9)
         else:
             self._backoff.reset()
             self.lost = ""
 
 
-def watch(opener: Callable[[], Transport], link: Link, interval_s: float = 1.0) -> Iterator[LinkReport]:
+def watch(opener: Callable[[], Transport], link: Link, interval_s: float = 1.0) -> Generator[LinkReport, None, None]:
     """Keep the heartbeat (always STOP, never armed) and yield a report each interval, until the caller ends it.
 
     Raises:

@@ -158,7 +158,7 @@ def soak(transport: Transport, seconds: float, faults: float, seed: int) -> Soak
     Args:
         transport: to a device of its own; it is armed, and told to stand.
         seconds: how long.
-        faults: chance per byte of a flipped bit, of a lost and of a doubled byte and of a blackout of 200 bytes, and per
+        faults: chance per byte of a flipped bit, a lost byte, a doubled one and a blackout of 200 bytes, and per
             read or write of a stall.
         seed: of the faults.
 

@@ -48,9 +48,10 @@ def run(args: Args) -> int:
     figures["step"] = b.bench_step(robot, batches)
     figures["projection_us"] = b.bench_projection_us(robot.camera)
     figures["codec"] = b.bench_codec()
+    figures["firmware_step"] = b.bench_firmware_step()
     figures["frame_codec_ms"] = b.bench_frame_codec_ms(frames[0])
     figures["simulation"] = simulation
-    for key in ("step", "projection_us", "codec", "frame_codec_ms", "simulation"):
+    for key in ("step", "projection_us", "codec", "firmware_step", "frame_codec_ms", "simulation"):
         print(f"{key:16s} {_text(figures[key])}")
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(figures, indent=1) + "\n")

@@ -33,8 +33,8 @@ class Args:
     """build: compile all targets whose compiler is here. flash: write the match build to an STM32F767 by its probe;
     without a probe, say what to type."""
     test_build: bool = False
-    """flash: the build that obeys TICK, for `blackout hil --target PORT` and `pytest tests/hil --port PORT`; never for a
-    match."""
+    """flash: the build that obeys TICK, for `blackout hil --target PORT` and `pytest tests/hil --port PORT`. Never for
+    a match."""
 
 
 def run(args: Args) -> int:

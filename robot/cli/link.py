@@ -49,9 +49,9 @@ class Args:
     ask: bool = False
     """find-port: say HELLO at each port and tell who answers."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """parameters: NAME=VALUE to set first (the flag may be repeated); it lasts until the microcontroller is switched off."""
+    """parameters: NAME=VALUE to set first (may be repeated); it lasts until the microcontroller is switched off."""
     faults: float = 0.0
-    """soak: chance per byte of a flipped bit, of a lost and of a doubled byte and of a blackout of 200 bytes, and per read
+    """soak: chance per byte of a flipped bit, a lost byte, a doubled one and a blackout of 200 bytes, and per read
     or write of a stall."""
     seed: int = 1
     """soak: of the faults."""

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_bridge.firmware.library import FirmwareLibrary, SensorInputs
 from firmware_bridge.link.framing import FrameDecoder, FrameEncoder
-from firmware_bridge.protocol.generated import CLASS_OF, MessageType
+from firmware_bridge.protocol.generated import CLASS_OF, SCHEMA_HASH, CommandFlag, Hello, MessageType
 from perception.camera.model import CameraModel
 from perception.detection.detector import SsdDetector, load_detector
 from perception.detection.model import MODELS_DIR
@@ -141,6 +142,23 @@ def bench_codec(repeats: int = 5000) -> dict[str, float]:
         "encode_us": statistics.median(durations_ms(lambda: encoder.encode(command), repeats)) * 1e3,
         "decode_us": statistics.median(durations_ms(lambda: decoder.feed(wire), repeats)) * 1e3,
     }
+
+
+def bench_firmware_step(repeats: int = 5000) -> dict[str, float]:
+    """Time one control cycle of the C core while it drives, the call from Python included."""
+    firmware = FirmwareLibrary()
+    command_class, encoder = CLASS_OF[MessageType.COMMAND][1], FrameEncoder()
+    firmware.receive(encoder.encode(Hello(SCHEMA_HASH, 0, 1, 0, 0, b"bench")))
+    sensors, taken = SensorInputs(), []
+    for i in range(repeats):
+        if i % 10 == 0:
+            values = (i // 10 + 1, int(CommandFlag.ARM), 1.0, 0.5, 1.0, 0.0, 0.0, 100, 10**12 + i * 10**6)
+            firmware.receive(encoder.encode(command_class._make(values)))
+        before = time.perf_counter()
+        firmware.step(sensors)
+        taken.append((time.perf_counter() - before) * 1e6)
+        firmware.transmit()
+    return {"median_us": statistics.median(taken), "p99_us": percentile(taken, 99.0)}
 
 
 def bench_frame_codec_ms(frame: Picture, repeats: int = 50) -> float:

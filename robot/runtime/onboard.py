@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from firmware_bridge.transport.base import open_transport
 from firmware_bridge.transport.reconnect import StablePort
 from robot.core.clock import NS_PER_S, Clock, MonotonicClock
 from robot.core.messages import Mode, RefereeCode, RefereeCommand, TickBatch, TickResult
@@ -132,7 +133,7 @@ def play(
         recorder = _start_recorder(robot, options, vision)
         if recorder is not None:
             cleanup.callback(recorder.close)
-        port = SerialPort(StablePort(robot.config.link).open, clock)
+        port = SerialPort(StablePort(robot.config.link, open_transport).open, clock)
         cleanup.callback(port.close)
         pipeline = Pipeline(robot.config, robot.camera, robot.field, time.perf_counter_ns)
         commands = Commands(clock, options.stage)

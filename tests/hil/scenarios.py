@@ -80,7 +80,7 @@ def moving(ms: int, **more: object) -> SensorInputs:
 
 
 def session() -> Script:
-    """A life: handshake, driving, kicks, a stop, a latched stop and its release, noise on the wire, a goal of each kind."""
+    """A life: handshake, driving, kicks, stop, latched stop and release, noise on the wire, a goal of each kind."""
     voice = Voice()
     for ms in range(3300):
         out = b""

@@ -58,15 +58,24 @@ def test_the_lane_finds_a_bad_function(lane: str, body: str, tmp_path: Path) -> 
     assert f"{lane}: FAILED" in done.stdout
 
 
+BUFFER = ("blk_framing.c", "if (decoder->used < sizeof decoder->buffer) {", "if (decoder->used < 300u) {")
+TABLE = ("blk_link.c", "if (request.id >= BLK_PARAM_COUNT) {", "if (request.id > BLK_PARAM_COUNT) {")
+MATRIX = ("blk_wheels.c", "c = (k + 1) % 3", "c = k + 1")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("lane", ["fuzz", "proof"])
-def test_the_lane_finds_a_missing_bound(lane: str, tmp_path: Path) -> None:
-    source = workshop(tmp_path) / "blk_framing.c"
+@pytest.mark.parametrize(
+    ("lane", "module", "mutation"),
+    [("fuzz", "", BUFFER), ("proof", "framing", BUFFER), ("proof", "link", TABLE), ("proof", "params", MATRIX)],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_the_lane_finds_a_missing_bound(lane: str, module: str, mutation: tuple[str, str, str], tmp_path: Path) -> None:
+    file, old, new = mutation
+    source = workshop(tmp_path) / file
     text = source.read_text(encoding="utf-8")
-    guard = "if (decoder->used < sizeof decoder->buffer) {"
-    assert text.count(guard) == 1
-    source.write_text(text.replace(guard, "if (decoder->used < 300u) {"), encoding="utf-8")
-    done = check(lane, tmp_path, tmp_path / "out", PROOF_MODULES="framing")
+    assert text.count(old) == 1
+    source.write_text(text.replace(old, new), encoding="utf-8")
+    done = check(lane, tmp_path, tmp_path / "out", PROOF_MODULES=module)
     assert done.returncode == 1, done.stdout
 
 

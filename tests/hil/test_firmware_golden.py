@@ -16,8 +16,8 @@ from firmware_bridge.firmware.library import FirmwareLibrary, SensorInputs
 from firmware_bridge.firmware.target import Firmware
 from firmware_bridge.hil import open_target
 from firmware_bridge.link.framing import FrameDecoder
-from firmware_bridge.protocol.generated import AnyMessage, Health, Hello, StateFlag, Telemetry
 from firmware_bridge.link.link import Link, LinkState
+from firmware_bridge.protocol.generated import AnyMessage, Health, Hello, StateFlag, Telemetry
 from firmware_bridge.transport.library import LibraryTransport
 from firmware_bridge.transport.lockstep import LockstepFirmware
 from firmware_bridge.transport.pty import PtyTransport

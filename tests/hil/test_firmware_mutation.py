@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from firmware_bridge.firmware import build, library
-from tests.firmware_bench import RawHost, need_gcc
 from tests.faults import test_link_faults as link_faults
+from tests.firmware_bench import RawHost, need_gcc
 from tests.hil import test_firmware_core as core
 from tests.hil import test_firmware_goals as goals
 
