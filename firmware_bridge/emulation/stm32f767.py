@@ -10,10 +10,19 @@ from __future__ import annotations
 
 import importlib
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from firmware_bridge.emulation.elf import ElfFile
+from firmware_bridge.firmware.library import (
+    ACTUATORS_SIZE,
+    SENSORS_SIZE,
+    ActuatorOutputs,
+    SensorInputs,
+    pack_sensors,
+    unpack_actuators,
+)
 from robot.core.errors import LinkError, MissingExtraError
 
 _FLASH, _FLASH_SIZE = 0x0800_0000, 0x20_0000
@@ -57,8 +66,10 @@ class EmulatedStm32:
         except ImportError as error:
             raise MissingExtraError("unicorn is not installed", hint="pip install 'blackout-robot[hil]'") from error
         self._failure: Any = unicorn.UcError
+        self._hook_code: int = unicorn.UC_HOOK_CODE
         self._random_word = random_word
-        self._segments = ElfFile(elf).segments()
+        self._elf = ElfFile(elf)
+        self._segments = self._elf.segments()
         self._uc: Any = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._uc.ctl_set_cpu_model(self._const.UC_CPU_ARM_CORTEX_M7)
         self._uc.mem_map(_FLASH, _FLASH_SIZE)
@@ -113,6 +124,29 @@ class EmulatedStm32:
         enabled = self._registers.get(_CR1, 0) >> 8 & 1 if name == "PE" else self._registers.get(_CR3, 0) & 1
         if enabled:
             self._raise(_USART1)
+
+    def attach_board(self, board: Callable[[ActuatorOutputs], SensorInputs]) -> None:
+        """Put a robot around a build whose own board is bare: `board` is asked once a control cycle.
+
+        It is given what the cycle drives, and says what the next one's sensors see. The firmware itself is unchanged:
+        its sensor values are put into place as `blk_core_step` is entered, and read as `board_write` is.
+        """
+        symbols, c, uc = self._elf.symbols(), self._const, self._uc
+        seen = [board(unpack_actuators(bytes(ACTUATORS_SIZE)))]
+
+        def sense(_uc: Any, _address: int, _size: int, _data: Any) -> None:
+            buffer = bytearray(SENSORS_SIZE)
+            pack_sensors(seen[0], buffer)
+            (sensors,) = struct.unpack("<I", uc.mem_read(uc.reg_read(c.UC_ARM_REG_SP), 4))  # the fourth argument
+            uc.mem_write(sensors, bytes(buffer))
+
+        def drive(_uc: Any, _address: int, _size: int, _data: Any) -> None:
+            seen[0] = board(unpack_actuators(bytes(uc.mem_read(uc.reg_read(c.UC_ARM_REG_R0), ACTUATORS_SIZE))))
+
+        for name, hook in (("blk_core_step", sense), ("board_write", drive)):
+            at = symbols[name][0] & ~1
+            uc.hook_add(self._hook_code, hook, begin=at, end=at)
+        uc.ctl_flush_tb()  # what was translated before knows nothing of the hooks
 
     def flood(self, data: bytes) -> None:
         """Let bytes arrive while the core is busy with something else: DMA fills the ring, and nobody looks."""

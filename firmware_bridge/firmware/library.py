@@ -12,6 +12,7 @@ from firmware_bridge.firmware.build import build_library, revision
 
 _SENSORS = struct.Struct("<4i7fI")
 _ACTUATORS = struct.Struct("<4f2f3I")
+SENSORS_SIZE, ACTUATORS_SIZE = _SENSORS.size, _ACTUATORS.size
 _CHUNK = 2048
 LIBRARY_VARIABLE = "BLACKOUT_FIRMWARE_LIBRARY"
 
@@ -51,6 +52,36 @@ class ActuatorOutputs:
     kick_flat_us: int
     kick_chip_us: int
     charge: bool
+
+
+def pack_sensors(s: SensorInputs, buffer: bytearray | ctypes.Array[ctypes.c_char]) -> None:
+    """Write them as C's `blk_sensors_t`, the same on this computer and on the chip."""
+    _SENSORS.pack_into(
+        buffer,
+        0,
+        *s.wheel_ticks,
+        s.gyro_z_rad_s,
+        s.accel_x_m_s2,
+        s.accel_y_m_s2,
+        s.battery_v,
+        s.current_a,
+        s.kicker_v,
+        s.dribbler_rad_s,
+        s.break_beam,
+    )
+
+
+def unpack_actuators(data: bytes) -> ActuatorOutputs:
+    """Read C's `blk_actuators_t`."""
+    w0, w1, w2, w3, dribbler, kick, flat, chip, charge = _ACTUATORS.unpack(data)
+    return ActuatorOutputs(
+        wheel_duty=(w0, w1, w2, w3),
+        dribbler_duty=dribbler,
+        kick_speed_m_s=kick,
+        kick_flat_us=flat,
+        kick_chip_us=chip,
+        charge=charge != 0,
+    )
 
 
 @lru_cache(maxsize=2)
@@ -115,30 +146,9 @@ class FirmwareLibrary:
         if self._arrived:
             self._library.blk_lib_receive(self._address, self._arrived, len(self._arrived))
             self._arrived = b""
-        s = sensors
-        _SENSORS.pack_into(
-            self._sensors,
-            0,
-            *s.wheel_ticks,
-            s.gyro_z_rad_s,
-            s.accel_x_m_s2,
-            s.accel_y_m_s2,
-            s.battery_v,
-            s.current_a,
-            s.kicker_v,
-            s.dribbler_rad_s,
-            s.break_beam,
-        )
+        pack_sensors(sensors, self._sensors)
         self._step(self._address, dt_us, self._sensors, self._actuators)
-        w0, w1, w2, w3, dribbler, kick, flat, chip, charge = _ACTUATORS.unpack(self._actuators.raw)
-        return ActuatorOutputs(
-            wheel_duty=(w0, w1, w2, w3),
-            dribbler_duty=dribbler,
-            kick_speed_m_s=kick,
-            kick_flat_us=flat,
-            kick_chip_us=chip,
-            charge=charge != 0,
-        )
+        return unpack_actuators(self._actuators.raw)
 
     def receive(self, data: bytes) -> None:
         """Bytes that arrive at the microcontroller's serial port now; its next cycle begins with them."""

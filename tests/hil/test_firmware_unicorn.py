@@ -6,12 +6,18 @@ In lockstep it plays the golden scenarios and the watchdog with the other target
 from __future__ import annotations
 
 import itertools
+import re
+import shutil
+from pathlib import Path
 
 import pytest
 
+from firmware_bridge.config import LinkConfig
 from firmware_bridge.emulation.elf import ElfFile
 from firmware_bridge.emulation.stm32f767 import LINE_ERRORS, EmulatedStm32
+from firmware_bridge.firmware import build
 from firmware_bridge.firmware.build import build_stm32f767
+from firmware_bridge.firmware.library import ActuatorOutputs, SensorInputs
 from firmware_bridge.link.framing import FrameDecoder, FrameEncoder
 from firmware_bridge.protocol.generated import (
     SCHEMA_HASH,
@@ -32,7 +38,7 @@ from firmware_bridge.protocol.generated import (
 )
 from firmware_bridge.transport.lockstep import LockstepFirmware
 from robot.core.errors import LinkError
-from tests.firmware_bench import need_target
+from tests.firmware_bench import MotorBench, need_target
 
 
 class Chip:
@@ -48,10 +54,10 @@ class Chip:
     def send(self, message: AnyMessage) -> None:
         self.stm.write(self.encoder.encode(message))
 
-    def command(self) -> None:
+    def command(self, vx_m_s: float = 0.5) -> None:
         self.seq += 1
         stamp_ns = 10**12 + self.stm.time_us * 1000
-        self.send(Command(self.seq, int(CommandFlag.ARM), 0.5, 0.0, 0.0, 0.0, 0.0, 100, stamp_ns))
+        self.send(Command(self.seq, int(CommandFlag.ARM), vx_m_s, 0.0, 0.0, 0.0, 0.0, 100, stamp_ns))
 
     def run(self, ms: int) -> None:
         for _ in range(ms):
@@ -101,6 +107,51 @@ def test_watchdog_to_the_millisecond(chip: Chip) -> None:
     found = chip.latest(Telemetry)
     assert isinstance(found, Telemetry)
     assert found.faults & FaultBit.COMMAND_TIMEOUT
+
+
+def test_the_match_build_brakes_its_wheels_in_time(chip: Chip) -> None:
+    """The binary that goes to a match, in free run, with motors around it: the duty at its pins in each millisecond."""
+    bench, duties = MotorBench(), []
+
+    def board(out: ActuatorOutputs) -> SensorInputs:
+        duties.append((chip.stm.time_us, out.wheel_duty[2]))
+        return bench.step(out.wheel_duty)
+
+    chip.stm.attach_board(board)
+    chip.send(Hello(SCHEMA_HASH, 0, 1, 0, 0, b"test"))
+    for _ in range(40):
+        chip.command(1.5)
+        chip.run(10)
+    assert bench.twist[0] == pytest.approx(1.5, abs=0.06)
+    last_us = chip.stm.time_us - 10_000  # when the last command was written
+    chip.run(600)
+    driving = [duty for t_us, duty in duties if last_us < t_us < last_us + 99_000]
+    braking_us = next(t_us for t_us, duty in duties if t_us > last_us and duty < min(driving) - 0.05)
+    assert 99_000 <= braking_us - last_us <= 102_000
+    assert abs(bench.twist[0]) < 0.02
+    assert duties[-1][1] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("parity", "stop_bits", "cr1", "cr2"), [(0, 1, 0, 0), (1, 2, 0x1400, 0x2000), (2, 1, 0x1600, 0)]
+)
+def test_the_line_is_set_up_as_the_board_says(
+    parity: int, stop_bits: int, cr1: int, cr2: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_target("unicorn")
+    for part in ("core", "ports"):
+        shutil.copytree(build.HERE / part, tmp_path / part)
+    board = tmp_path / "ports" / "stm32f767" / "board.h"
+    text = board.read_text(encoding="utf-8")
+    assert int(re.search(r"BOARD_BAUD (\d+)u", text)[1]) == LinkConfig().baud, "both ends by default"  # type: ignore[index]
+    text = text.replace("BOARD_PARITY 0", f"BOARD_PARITY {parity}")
+    board.write_text(text.replace("BOARD_STOP_BITS 1", f"BOARD_STOP_BITS {stop_bits}"), encoding="utf-8")
+    for name, value in (("HERE", tmp_path), ("CORE", tmp_path / "core"), ("PORTS", tmp_path / "ports")):
+        monkeypatch.setattr(build, name, value)
+    registers = EmulatedStm32(build_stm32f767())._registers
+    assert registers[0x40011000] & 0x1600 == cr1  # M0 (nine bits), PCE, PS
+    assert registers.get(0x40011004, 0) & 0x3000 == cr2
+    assert registers[0x4001100C] == 117  # 108 MHz / 921600
 
 
 def test_a_match_build_does_not_obey_tick(chip: Chip) -> None:

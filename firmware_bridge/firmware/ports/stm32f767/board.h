@@ -5,9 +5,9 @@
 #include "../../core/blk_core.h"
 
 #define BOARD_HSE_HZ 8000000u  /* crystal; must be a whole number of MHz */
-#define BOARD_BAUD 921600u
-#define BOARD_PARITY 0         /* 0 none, 1 even, 2 odd: as link.parity says N, E or O */
-#define BOARD_STOP_BITS 1      /* 1 or 2: as link.stop_bits */
+#define BOARD_BAUD 921600u     /* these three as in the host's link.baud, link.parity and link.stop_bits */
+#define BOARD_PARITY 0         /* 0 none, 1 even, 2 odd */
+#define BOARD_STOP_BITS 1      /* 1 or 2 */
 
 /* Sets up pins, encoder timers, PWM, SPI for the IMU, ADC; called once, with the clocks running. */
 void board_init(void);
