@@ -13,7 +13,7 @@ from perception.camera.observe import EDGE_MARGIN_PX, side_bearings
 from perception.estimation.config import EstimationConfig, TrackConfig
 from perception.estimation.track import Sighting
 from perception.estimation.visibility import CameraVisibility, FootprintVisibility, Occluder, Visibility, hidden
-from perception.field.boundary import carpet_hull
+from perception.field.edge import carpet_hull
 from robot.core.field import BALL_RADIUS_M, FieldGeometry
 from robot.core.geometry import FloatArray, Pose2, Twist2, rotation
 from robot.core.messages import BoxPx, DetectionBatch, FieldObservation, ObjectClass, Vec2, Verdict
