@@ -20,31 +20,43 @@ class Args:
     """Where to write the figures."""
     robot: str = "default"
     """The robot whose configuration is used."""
-    repeats: int = 120
-    """Frames per model."""
+    rounds: int = 120
+    """Frames per model and number of threads; all take turns."""
+    stream_s: float = 5.0
+    """How long frames are streamed through each model for the throughput of one and of two workers."""
     seed: int = 1
     """The trial that gives frames and batches."""
+    detector_only: bool = False
+    """Leave out step, codecs and simulation."""
 
 
 def run(args: Args) -> int:
     """Measure, print, write."""
-    from robot.runtime import benchmark as b
+    import cv2
+
+    from robot.runtime import bench_vision as vision
     from robot.runtime.robot_config import open_robot
 
     robot = open_robot(args.robot)
-    print("playing one trial for its frames and batches ...")
+    print("playing one trial for its frames and batches ...", flush=True)
     frames, batches, simulation = _trial(robot, args.seed)
-    figures: dict[str, Any] = {"models": {}}
-    for model, precision in b.shipped_models():
-        name = model if precision == "fp32" else f"{model}.{precision}"
-        figures["models"][name] = b.bench_model(robot, model, precision, frames, args.repeats)
-        row = figures["models"][name]
-        print(
-            f"{name:12s} {row['input'][0]}x{row['input'][1]}  preprocess {row['preprocess_ms']:.2f}  "
-            f"inference {row['inference_ms']:.2f}  postprocess {row['postprocess_ms']:.2f} ms  "
-            f"{row['fps_1_thread']:.0f} / {row['fps_2_threads']:.0f} FPS on 1 / 2 threads  "
-            f"OpenCV DNN takes {row.get('opencv_dnn_ratio', float('nan')):.1f} times as long"
-        )
+    cv2.setNumThreads(1)
+    print(f"timing the vision chain on {len(frames)} frames of 640x480 ...", flush=True)
+    figures: dict[str, Any] = {"chain": vision.bench_models(robot.config.detection, frames, args.rounds)}
+    print("\n".join(vision.chain_table(figures["chain"])), flush=True)
+    figures["throughput"] = vision.bench_throughput(robot.config.detection, frames, args.stream_s)
+    print("\n".join(["", *vision.throughput_table(figures["throughput"]), ""]), flush=True)
+    if not args.detector_only:
+        _others(figures, robot, frames, batches, simulation)
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(figures, indent=1) + "\n")
+    print(args.json)
+    return 0
+
+
+def _others(figures: dict[str, Any], robot: Any, frames: list[Any], batches: list[Any], simulation: Any) -> None:
+    from robot.runtime import benchmark as b
+
     figures["step"] = b.bench_step(robot, batches)
     figures["projection_us"] = b.bench_projection_us(robot.camera)
     figures["codec"] = b.bench_codec()
@@ -53,10 +65,6 @@ def run(args: Args) -> int:
     figures["simulation"] = simulation
     for key in ("step", "projection_us", "codec", "firmware_step", "frame_codec_ms", "simulation"):
         print(f"{key:16s} {_text(figures[key])}")
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(figures, indent=1) + "\n")
-    print(args.json)
-    return 0
 
 
 def _text(value: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from robot.core.errors import ConfigError, MissingExtraError
 
@@ -29,8 +30,10 @@ class Args:
     """Committed split whose held-back pictures count; an empty name takes every picture of the folder."""
     operating_score: float = 0.3
     """Score above which boxes count in the table of precision, recall and false positives."""
+    robustness: bool = False
+    """Score the pictures dimmed, tinted, blurred, noisy, compressed and low-passed instead; prints a Markdown table."""
     gallery: Path | None = None
-    """Folder for an HTML page of the worst pictures."""
+    """Folder for an HTML page: confusion, and the worst pictures."""
     json: Path | None = None
     """Where the scores go, as JSON."""
 
@@ -50,6 +53,8 @@ def run(args: Args) -> int:
         raise ConfigError(str(error), hint="blackout evaluate-detector --help") from error
     detector = load_detector(config)
     items = held_back_items(args.folder, args.split) if args.split else items_of(args.folder)
+    if args.robustness:
+        return _robustness(args, detector, items)
     results = ev.collect(detector.detect, items)
     parts = {"all": results}
     for name, members in load_split(args.split).by_band(items).items() if args.split else ():
@@ -66,5 +71,17 @@ def run(args: Args) -> int:
         print(f"gallery: {write_gallery(results, args.gallery, args.operating_score)}")
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _robustness(args: Args, detector: Any, items: Any) -> int:
+    from perception.training import robustness
+
+    rows = robustness.measure(detector.detect, items)
+    print(f"{detector.description}, {len(items)} pictures", *robustness.table(rows), sep="\n")
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        report = {"model": detector.model_name, "sha256": detector.sha256, "rows": [asdict(r) for r in rows]}
         args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0

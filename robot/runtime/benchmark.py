@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,10 +13,9 @@ from firmware_bridge.firmware.library import FirmwareLibrary, SensorInputs
 from firmware_bridge.link.framing import FrameDecoder, FrameEncoder
 from firmware_bridge.protocol.generated import CLASS_OF, SCHEMA_HASH, CommandFlag, Hello, MessageType
 from perception.camera.model import CameraModel
-from perception.detection.detector import SsdDetector, load_detector
-from perception.detection.model import MODELS_DIR
 from robot.core.messages import TickBatch
 from robot.recording.writer import encode_jpeg
+from robot.runtime.bench_vision import percentile
 from robot.runtime.pipeline import Pipeline
 from robot.runtime.robot_config import Robot
 
@@ -37,78 +32,6 @@ def durations_ms(call: Callable[[], object], repeats: int, warm_up: int = 3) -> 
         call()
         taken.append((time.perf_counter() - before) * 1e3)
     return taken
-
-
-def percentile(values: list[float], percent: float) -> float:
-    """Return the value below which `percent` of the sorted values lie."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100.0))]
-
-
-def shipped_models() -> list[tuple[str, str]]:
-    """Return (model, precision) of every model file that is shipped."""
-    names = sorted(p.stem for p in MODELS_DIR.glob("*.onnx"))
-    return [(n.removesuffix(".int8"), "int8" if n.endswith(".int8") else "fp32") for n in names]
-
-
-def bench_model(robot: Robot, model: str, precision: str, frames: list[Picture], repeats: int) -> dict[str, Any]:
-    """Time the whole vision chain of one model on 640x480 frames, with 1 and 2 threads, in turns with OpenCV DNN.
-
-    OpenCV runs the same network's float32 file, blob ready made: only its inference is counted.
-    """
-    detectors = {}
-    for threads in (1, 2):
-        config = dataclasses.replace(robot.config.detection, model=model, precision=precision, threads=threads)
-        detectors[threads] = load_detector(config)
-        detectors[threads].warm_up()
-    rows: dict[int, list[tuple[float, float, float]]] = {1: [], 2: []}
-    peer = _opencv_dnn(MODELS_DIR / f"{model}.onnx", detectors[2].input_size_px)
-    peer_ms: list[float] = []
-    for i in range(repeats + 3):
-        frame = frames[i % len(frames)]
-        for threads, detector in detectors.items():
-            rows[threads].append(_stages_ms(detector, frame))
-        if peer is not None and i % 4 == 0:
-            peer_ms += durations_ms(peer, 1, warm_up=0)
-    pre, inference, post = (statistics.median(r[k] for r in rows[2][3:]) for k in range(3))
-    result: dict[str, Any] = {
-        "precision": precision,
-        "input": list(detectors[2].input_size_px),
-        "preprocess_ms": pre,
-        "inference_ms": inference,
-        "postprocess_ms": post,
-    }
-    for threads, name in ((1, "fps_1_thread"), (2, "fps_2_threads")):
-        result[name] = 1e3 / statistics.median(sum(r) for r in rows[threads][3:])
-    if peer_ms:
-        result["opencv_dnn_ratio"] = statistics.median(peer_ms[1:] or peer_ms) / inference
-    return result
-
-
-def _stages_ms(detector: SsdDetector, frame: Picture) -> tuple[float, float, float]:
-    detector.detect(frame)
-    t = detector.timings
-    return t.preprocess_ns / 1e6, t.inference_ns / 1e6, t.postprocess_ns / 1e6
-
-
-def _opencv_dnn(onnx_path: Path, input_size_px: tuple[int, int]) -> Callable[[], object] | None:
-    """Return a call that runs the float32 network once in OpenCV on 2 threads; None where it cannot be read."""
-    if not onnx_path.is_file():
-        return None
-    net = cv2.dnn.readNetFromONNX(str(onnx_path))
-    width, height = input_size_px
-    blob = np.zeros((1, 3, height, width), np.float32)
-    outputs = net.getUnconnectedOutLayersNames()
-
-    def forward() -> object:
-        cv2.setNumThreads(2)
-        net.setInput(blob)
-        found = net.forward(outputs)
-        cv2.setNumThreads(1)
-        return found
-
-    forward()
-    return forward
 
 
 def bench_step(robot: Robot, batches: list[TickBatch]) -> dict[str, float]:

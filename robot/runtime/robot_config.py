@@ -34,14 +34,19 @@ class VisionConfig:
         carpet_margin_px: a ball or robot whose foot is further above the carpet's edge is not on the field.
         simulated_latency_ms: in simulation, detections arrive this long after their frame, whatever this machine
             needs for them: trials must not depend on the speed of the machine.
+        workers: on board, so many detectors take frames in turn, results stay in order: more frames a second where one
+            detector cannot keep up with the camera and cores are free; no frame is seen sooner. Processor only.
     """
 
     scan_carpet: bool = True
     find_lines: bool = True
     carpet_margin_px: float = 6.0
     simulated_latency_ms: float = 12.0
+    workers: int = 1
 
     def __post_init__(self) -> None:
+        if not 1 <= self.workers <= 16:
+            raise ValueError(f"workers should be 1 to 16, not {self.workers}")
         if not 0.0 <= self.simulated_latency_ms <= 1000.0:
             raise ValueError(f"simulated_latency_ms should be 0 to 1000, not {self.simulated_latency_ms}")
 

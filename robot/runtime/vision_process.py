@@ -6,13 +6,14 @@ Images never cross: what comes over the pipe is a `DetectionBatch`, a few hundre
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import multiprocessing
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -25,10 +26,11 @@ from perception.capture.source import CaptureStats, FrameSource
 from perception.detection.detector import load_detector
 from robot.core.clock import NS_PER_S, Clock, MonotonicClock
 from robot.core.errors import CameraError, DetectorError, RobotError
-from robot.core.messages import DetectionBatch
+from robot.core.messages import CameraFrame, DetectionBatch
 from robot.recording.codec import from_json, to_json
 from robot.recording.header import make_header
 from robot.recording.writer import BackgroundRecorder, Recorder
+from robot.runtime.ordered_pool import OrderedPool
 from robot.runtime.robot_config import Robot
 from robot.runtime.vision import VisionStage, make_vision
 
@@ -73,22 +75,35 @@ class Vision(Protocol):
 
 def run_vision(
     source: FrameSource,
-    stage: VisionStage,
+    stages: Sequence[VisionStage],
     clock: Clock,
     send: Callable[[DetectionBatch], None],
     stopping: Callable[[], bool],
     recorder: BackgroundRecorder | None,
 ) -> VisionReport:
-    """Capture, detect, send; until told to stop or the source ends."""
+    """Capture, detect, send; until told to stop or the source ends. Several stages take frames in turn, at once."""
     analysed, started_ns = 0, clock.now_ns()
-    while not stopping() and not source.ended:
-        frame = source.next_frame(_POLL_S)
-        if frame is None:
-            continue
-        send(stage.process(frame, clock=clock))
+
+    def deliver(frame: CameraFrame, batch: DetectionBatch) -> None:
+        nonlocal analysed
+        send(batch if batch.seq == analysed else replace(batch, seq=analysed))  # each stage counts for itself
         analysed += 1
         if recorder is not None:
             recorder.frame(frame)
+
+    if len(stages) == 1:
+        while not stopping() and not source.ended:
+            frame = source.next_frame(_POLL_S)
+            if frame is not None:
+                deliver(frame, stages[0].process(frame, clock=clock))
+    else:
+        workers = [functools.partial(stage.process, clock=clock) for stage in stages]
+        with OrderedPool(workers, deliver) as pool:
+            while not stopping() and not source.ended:
+                pool.wait_idle()  # before the frame is taken: a waiting frame only grows old
+                frame = source.next_frame(_POLL_S)
+                if frame is not None:
+                    pool.submit(frame)
     if recorder is not None:
         recorder.close()
     return VisionReport(
@@ -99,12 +114,13 @@ def run_vision(
     )
 
 
-def _open(robot: Robot, clock: Clock) -> tuple[FrameSource, VisionStage, dict[str, str]]:
+def _open(robot: Robot, clock: Clock) -> tuple[FrameSource, list[VisionStage], dict[str, str]]:
     cv2.setNumThreads(1)
-    detector = load_detector(robot.config.detection)
-    detector.warm_up()
-    model = {"name": detector.model_name, "sha256": detector.sha256, "runs": detector.description}
-    return open_source(robot.config.capture, clock), make_vision(robot, detector), model
+    detectors = [load_detector(robot.config.detection) for _ in range(robot.config.vision.workers)]
+    for detector in detectors:
+        detector.warm_up()
+    model = {"name": detectors[0].model_name, "sha256": detectors[0].sha256, "runs": detectors[0].description}
+    return open_source(robot.config.capture, clock), [make_vision(robot, d) for d in detectors], model
 
 
 def _frame_recorder(robot: Robot, path: Path | None, model: dict[str, str]) -> BackgroundRecorder | None:
@@ -126,14 +142,14 @@ class InlineVision:
     """
 
     def __init__(self, robot: Robot, frames_path: Path | None, clock: Clock) -> None:
-        self._source, stage, self.model = _open(robot, clock)
+        self._source, stages, self.model = _open(robot, clock)
         self._seen: deque[DetectionBatch] = deque()
         self._stop = threading.Event()
         self._report = VisionReport()
         recorder = _frame_recorder(robot, frames_path, self.model)
 
         def loop() -> None:
-            self._report = run_vision(self._source, stage, clock, self._seen.append, self._stop.is_set, recorder)
+            self._report = run_vision(self._source, stages, clock, self._seen.append, self._stop.is_set, recorder)
 
         self._thread = threading.Thread(target=loop, name="vision", daemon=True)
         self._thread.start()
@@ -289,13 +305,13 @@ def _child(pipe: Connection, robot: Robot, frames_path: Path | None) -> None:
 
     clock = MonotonicClock()
     try:
-        source, stage, model = _open(robot, clock)
+        source, stages, model = _open(robot, clock)
     except RobotError as error:
         answer = {"code": error.code, "message": error.message, "hint": error.hint}
         pipe.send_bytes(_ERROR + json.dumps(answer).encode())
         return
     with source:
         pipe.send_bytes(_READY + json.dumps(model).encode())
-        report = run_vision(source, stage, clock, send, stopping, _frame_recorder(robot, frames_path, model))
+        report = run_vision(source, stages, clock, send, stopping, _frame_recorder(robot, frames_path, model))
     with contextlib.suppress(OSError):
         pipe.send_bytes(_STATS + json.dumps(asdict(report)).encode())
