@@ -174,7 +174,7 @@ class TrackConfig:
 
 BALL_TRACK = TrackConfig(
     deceleration_m_s2=0.35,
-    slide_deceleration_m_s2=3.5,
+    slide_deceleration_m_s2=3.6,
     slide_noise_m_s_per_rts=0.5,
     velocity_noise_m_s_per_rts=0.12,
     velocity_noise_per_speed=0.12,

@@ -146,12 +146,14 @@ class SightingFrame:
         tilt = self.config.tilt
         bias_r, bias_t = range_m * range_m / self.camera_height_m * tilt.bias_rad, range_m * tilt.bearing_bias_rad
         bias = bias_r**2 * np.outer(radial, radial) + bias_t**2 * np.outer(tangential, tangential)
+        on_field = self._on_field(position, math.sqrt(float(np.trace(covariance + bias))))
         return Sighting(
             np.array(position),
             r @ covariance @ r.T,
             r @ bias @ r.T,
             observation.score,
-            birth=self._may_found(observation, bearing, range_m, position) and not robot_hidden,
+            birth=on_field and self._may_found(observation, bearing, range_m) and not robot_hidden,
+            feed=on_field or observation.object_class is ObjectClass.GOAL,
             box_px=observation.box_px,
         )
 
@@ -165,8 +167,8 @@ class SightingFrame:
         mount = self.camera.mounting
         return None if hidden(place, radius_m, (mount.x_m, mount.y_m), self.occluders) else range_m
 
-    def _may_found(self, observation: FieldObservation, bearing_rad: float, range_m: float, position: Vec2) -> bool:
-        """True when something new may stand there: on the carpet, inside the walls, not a part of a robot."""
+    def _may_found(self, observation: FieldObservation, bearing_rad: float, range_m: float) -> bool:
+        """True when something new may stand there: on the carpet, and not a part of a robot."""
         if observation.object_class is not ObjectClass.GOAL:
             if self.floor_unseen or self._above_edge_px(observation.box_px) > self.config.birth_above_edge_px:
                 return False
@@ -178,7 +180,7 @@ class SightingFrame:
                 and not self._foot_cut(observation)
             ):
                 return False  # Cut at the side, it may be anything anywhere on that bearing.
-        return self._on_carpet(bearing_rad, range_m) and self._on_field(position)
+        return self._on_carpet(bearing_rad, range_m)
 
     def _foot_cut(self, observation: FieldObservation) -> bool:
         """True for a box that reaches out of the picture below: that robot is near, whatever it is."""
@@ -225,13 +227,13 @@ class SightingFrame:
         fixed, share = self.config.off_carpet_margin
         return range_m <= edge_range * (1.0 + share) + fixed
 
-    def _on_field(self, position_in_odom_m: Vec2) -> bool:
-        """False when a trusted pose puts the place well outside of the walls."""
+    def _on_field(self, position_in_odom_m: Vec2, sigma_m: float) -> bool:
+        """False when a trusted pose puts the place well outside of the walls: by a margin and two sigma."""
         if self.world_from_odom is None or self.walls_m is None:
             return True
         x, y = self.world_from_odom.transform(position_in_odom_m)
         x_min, x_max, y_min, y_max = self.walls_m
-        m = self.config.off_field_margin_m
+        m = self.config.off_field_margin_m + 2.0 * sigma_m
         return x_min - m <= x <= x_max + m and y_min - m <= y <= y_max + m
 
 

@@ -18,7 +18,8 @@ class Sighting:
 
     `covariance_m2` is what changes from frame to frame; `bias_m2` what is the same in all frames from about here
     (calibration), which no number of sightings can average away. `birth` False: it may feed a track but not found
-    one. `box_px` tells two detections of one thing from two things; None where it is not known.
+    one; `feed` False: not even that. `box_px` tells two detections of one thing from two things; None where it is not
+    known.
     """
 
     position_m: FloatArray
@@ -26,6 +27,7 @@ class Sighting:
     bias_m2: FloatArray
     score: float
     birth: bool = True
+    feed: bool = True
     box_px: BoxPx | None = None
 
     def same_thing_as(self, other: Sighting) -> bool:
@@ -51,6 +53,9 @@ class Track:
     log_odds: float
     seen_m: Vec2 = (0.0, 0.0)
     """Where the belief was right after the last sighting: a kick begins there."""
+
+    nis: float = 0.0
+    """Normalised innovation squared of the last sighting: chi-square with two degrees of freedom, if all is well."""
 
     born_ns: int = 0
     sightings: int = 1

@@ -130,7 +130,7 @@ class Tracker:
         costs = {}
         for row, sighting in enumerate(sightings):
             for column, track in enumerate(self.tracks):
-                if track.t_ns > t_ns:
+                if track.t_ns > t_ns or not sighting.feed:
                     continue  # The track has newer evidence (the break-beam) than this late frame.
                 d2, log_det = track.filter.distance2(sighting.position_m, sighting.covariance_m2 + track.bias_m2)
                 if d2 <= self._gate:
@@ -139,6 +139,7 @@ class Tracker:
         return costs
 
     def _hit(self, track: Track, sighting: Sighting, t_ns: int) -> None:
+        track.nis, _ = track.filter.distance2(sighting.position_m, sighting.covariance_m2 + sighting.bias_m2)
         track.filter.observe(sighting.position_m, sighting.covariance_m2, sighting.bias_m2)
         track.seen_ns, track.visible, track.bias_m2 = t_ns, True, sighting.bias_m2
         track.seen_m = (float(track.filter.x[0]), float(track.filter.x[1]))
