@@ -7,7 +7,7 @@ import pytest
 
 from perception.field.carpet_memory import CarpetMemory, CarpetMemoryConfig
 
-GREEN, GREY, OLIVE = (60, 110, 40), (150, 155, 152), (44, 108, 46)
+GREEN, GREY, OLIVE = (60, 110, 40), (150, 155, 152), (56, 108, 46)
 MASK = np.zeros((120, 80), bool)
 MASK[40:] = True
 EDGE = tuple((8.0 * k + 3.5, 160.0) for k in range(80))
