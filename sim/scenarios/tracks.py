@@ -31,6 +31,8 @@ START_S = 0.6
 BALL_START_S = 1.2
 """When the ball starts to move, about; the robot has seen it at rest for a second by then."""
 
+CLUTTERED_S = 3.0
+
 Path = tuple[Waypoint, ...]
 Legs = tuple[Leg, ...]
 
@@ -263,12 +265,12 @@ def _cluttered(kind: str, seed: int, base: TrialSetup, rng: np.random.Generator)
         ball = (_u(rng, x_min + 0.4, x_max - 0.4), _u(rng, y_min + 0.4, y_max - 0.4))
     legs: list[Leg] = []
     t = 0.0
-    while t < 4.0 - START_S:
+    while t < CLUTTERED_S - START_S:
         twist = Twist2(_u(rng, -0.5, 0.8), _u(rng, -0.5, 0.5), _sign(rng) * _u(rng, 0.3, 2.5))
         legs.append(Leg(t, twist, "roam"))
         t += _u(rng, 0.5, 1.1)
     scene = SceneConfig(ball_in_play=bool(rng.random() < 0.5), lookalikes=60)
-    return _trial(kind, seed, base, tuple(legs), 4.0, pose=pose, ball_m=ball, scene=scene)
+    return _trial(kind, seed, base, tuple(legs), CLUTTERED_S, pose=pose, ball_m=ball, scene=scene)
 
 
 Maker = Callable[[str, int, TrialSetup, np.random.Generator], TrackTrial]
