@@ -1,4 +1,4 @@
-"""An HTML page of the pictures on which a detector does worst: what it missed and what it made up."""
+"""An HTML page of a detector's mistakes: the confusion of classes, and the pictures on which it does worst."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 
+from perception.training.confusion import as_html, confusion_matrix
 from perception.training.dataset import Item
 from perception.training.evaluate import CLASS_NAMES, verdicts
 from robot.core.messages import Detection
@@ -46,6 +47,7 @@ def write_gallery(
     parts = [
         "<!doctype html><meta charset=utf-8><title>Detector failures</title>",
         "<style>figure{display:inline-block;margin:4px;font:12px sans-serif}</style>",
+        as_html(confusion_matrix(results, score), score),
         f"<h1>Worst pictures at score {score:g}</h1><p>green: right, red: false, blue: missed</p>",
     ]
     for png, mistakes, name in drawn[:count]:

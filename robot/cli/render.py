@@ -36,6 +36,8 @@ class Args:
     """the same seed gives the same pictures"""
     field: str = "division_b"
     """field: a TOML file or a shipped name"""
+    lookalikes: int = 0
+    """red and orange things, shoes, cones and lights outside the field, unlabelled: hard negatives"""
     first: int = 0
     """number of the first file, to add to a folder"""
     preview: Path | None = None
@@ -44,8 +46,8 @@ class Args:
 
 def run(args: Args) -> int:
     """Render; returns 0."""
-    if args.count < 1:
-        raise ConfigError(f"--count must be at least 1, not {args.count}", hint="--count 100")
+    if args.count < 1 or args.lookalikes < 0:
+        raise ConfigError("--count must be at least 1, and --lookalikes not negative", hint="--count 100")
     from sim.camera.dataset import labelled_pictures  # MuJoCo is an extra: `blackout --help` must work without it
 
     images, labels = args.out / "images", args.out / "labels"
@@ -54,7 +56,7 @@ def run(args: Args) -> int:
     tiles: list[NDArray[np.uint8]] = []
     counts = [0, 0, 0]
     field = load(FieldGeometry, find_config(args.field, "fields"))
-    for k, picture in enumerate(labelled_pictures(args.count, args.seed, field)):
+    for k, picture in enumerate(labelled_pictures(args.count, args.seed, field, lookalikes=args.lookalikes)):
         stem = f"{args.first + k:05d}"
         (images / f"{stem}.jpg").write_bytes(picture.jpeg)
         lines = [label.yolo_line(picture.size_px) for label in picture.labels]

@@ -166,7 +166,7 @@ def _project(
 
 
 def labelled_pictures(
-    count: int, seed: int, field: FieldGeometry | None = None, *, views_per_venue: int = 6
+    count: int, seed: int, field: FieldGeometry | None = None, *, views_per_venue: int = 6, lookalikes: int = 0
 ) -> Iterator[Picture]:
     """Yield `count` training pictures; the same seed gives the same ones.
 
@@ -175,6 +175,7 @@ def labelled_pictures(
         seed: of the one generator that everything is drawn from.
         field: dimensions; Division B by default.
         views_per_venue: pictures between two changes of venue (building a venue costs about 0.35 s).
+        lookalikes: so many shoes, bags, cones, lamps and large balls stand outside the field; they carry no label.
 
     Raises:
         SimulationError: no headless renderer.
@@ -188,7 +189,15 @@ def labelled_pictures(
         pinhole = ShutterWarp(sample_camera(rng), _MARGIN_PX).pinhole
         shadows = bool(rng.random() < 0.5)
         with SceneRenderer(
-            style, field, body, pinhole, robots=MAX_ROBOTS, balls=MAX_BALLS, shadows=shadows
+            style,
+            field,
+            body,
+            pinhole,
+            robots=MAX_ROBOTS,
+            balls=MAX_BALLS,
+            shadows=shadows,
+            lookalikes=lookalikes,
+            golf_balls_outside=False,
         ) as renderer:
             for _ in range(min(views_per_venue, count - done)):
                 yield _one_picture(rng, renderer, field, body)

@@ -102,7 +102,9 @@ _MAKERS: tuple[tuple[float, float, Maker], ...] = (
 """How often, how far it reaches from its place (m), and what."""
 
 
-def lookalike_geoms(style: VenueStyle, count: int, bounds_m: tuple[float, float, float, float]) -> list[str]:
+def lookalike_geoms(
+    style: VenueStyle, count: int, bounds_m: tuple[float, float, float, float], *, golf_balls: bool = True
+) -> list[str]:
     """Return `count` lookalikes in the strip between the boards and the room's walls, at most 2 m deep.
 
     Nothing reaches into the field: what has no room behind a board is left out.
@@ -111,14 +113,16 @@ def lookalike_geoms(style: VenueStyle, count: int, bounds_m: tuple[float, float,
         style: the venue; its texture seed decides what stands where, apart from everything else in the scene.
         count: number of things; some are several balls.
         bounds_m: the boards, (x_min, x_max, y_min, y_max).
+        golf_balls: among them golf balls just like ours, which no detector can tell from one on the field.
     """
     rng = np.random.default_rng((style.texture_seed, _SEED))
     x_min, x_max, y_min, y_max = bounds_m
-    weights = np.array([weight for weight, _, _ in _MAKERS])
+    makers = [m for m in _MAKERS if golf_balls or m[2] not in (_spare_balls, _ball_on_a_post)]
+    weights = np.array([weight for weight, _, _ in makers])
     parts: list[str] = []
     for _ in range(count):
         side = int(rng.integers(0, 4))
-        _, reach_m, maker = _MAKERS[int(rng.choice(len(_MAKERS), p=weights / weights.sum()))]
+        _, reach_m, maker = makers[int(rng.choice(len(makers), p=weights / weights.sum()))]
         free_m = style.room_distance_m[side] - reach_m  # in the order +x, -x, +y, -y
         away = _BOARD_M + reach_m + float(rng.uniform(0.0, 1.0)) * min(2.0, max(0.0, free_m))
         if free_m < 0.02:

@@ -71,6 +71,7 @@ class SceneRenderer:
         samples: int = 4,
         shadows: bool = False,
         lookalikes: int = 0,
+        golf_balls_outside: bool = True,
     ) -> None:
         """Build the model and open a context.
 
@@ -83,13 +84,16 @@ class SceneRenderer:
             balls: number of balls in the scene.
             samples: multi-sampling of the offscreen buffer: 0, 2 or 4.
             lookalikes: number of things outside the field that could be taken for a ball.
+            golf_balls_outside: whether golf balls are among them.
             shadows: cast shadows with a shadow map (+22 ms a frame); the blobs under things are always there.
 
         Raises:
             SimulationError: no headless OpenGL context could be opened.
         """
         self._mujoco = mujoco = import_mujoco()
-        text, files = scene_xml(style, field, body, robots=robots, balls=balls, lookalikes=lookalikes)
+        text, files = scene_xml(
+            style, field, body, robots=robots, balls=balls, lookalikes=lookalikes, golf_balls_outside=golf_balls_outside
+        )
         self.model = mujoco.MjModel.from_xml_string(text, files)
         self.model.vis.quality.offsamples = samples
         self.model.vis.global_.offwidth, self.model.vis.global_.offheight = pinhole.width_px, pinhole.height_px

@@ -76,7 +76,14 @@ def _blob_shadow(radius_m: float, strength: float, drift: tuple[float, float]) -
 
 
 def scene_xml(
-    style: VenueStyle, field: FieldGeometry, body: RobotBody, *, robots: int, balls: int, lookalikes: int = 0
+    style: VenueStyle,
+    field: FieldGeometry,
+    body: RobotBody,
+    *,
+    robots: int,
+    balls: int,
+    lookalikes: int = 0,
+    golf_balls_outside: bool = True,
 ) -> tuple[str, dict[str, bytes]]:
     """Build the scene.
 
@@ -87,6 +94,7 @@ def scene_xml(
         robots: number of movable robots, named `robot0...`, alternating between the two teams.
         balls: number of movable balls, named `ball0...`.
         lookalikes: number of things behind the boards that could be taken for a ball.
+        golf_balls_outside: whether golf balls are among them.
 
     Returns:
         The MJCF text and its texture files by name.
@@ -112,7 +120,7 @@ def scene_xml(
         *_boards(style, centre, half),
         *_room(scene, rng, style, centre, half),
         *clutter_geoms(rng, style.clutter, field.wall_bounds_m()),
-        *lookalike_geoms(style, lookalikes, field.wall_bounds_m()),
+        *lookalike_geoms(style, lookalikes, field.wall_bounds_m(), golf_balls=golf_balls_outside),
     ]
     for k, side in enumerate((1.0, -1.0)):
         inner = x_max - 0.5 * field.length_m if side > 0 else -0.5 * field.length_m - x_min
