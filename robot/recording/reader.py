@@ -86,9 +86,7 @@ class Recording:
 
     def frames(self) -> Iterator[CameraFrame]:
         """Yield the recorded pictures, decoded; `seq` counts the recorded ones."""
-        beside = frames_path(self.path)
-        source = Recording(beside, salvage=True) if beside.is_file() else self
-        for seq, (_, t_receive_ns, data) in enumerate(source.messages(FRAMES)):
+        for seq, (_, t_receive_ns, data) in enumerate(self._frame_messages()):
             t_capture_ns, camera_id, jpeg = parse_compressed_image(data)
             image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
             if image is not None:
@@ -100,6 +98,17 @@ class Recording:
                     image_bgr=np.asarray(image, dtype=np.uint8),
                     camera_id=camera_id,
                 )
+
+    def encoded_frames(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (capture time in ns, JPEG) of the recorded pictures, byte for byte as recorded."""
+        for _, _, data in self._frame_messages():
+            t_capture_ns, _, jpeg = parse_compressed_image(data)
+            yield t_capture_ns, jpeg
+
+    def _frame_messages(self) -> Iterator[tuple[str, int, bytes]]:
+        beside = frames_path(self.path)
+        source = Recording(beside, salvage=True) if beside.is_file() else self
+        yield from source.messages(FRAMES)
 
     def end_counts(self) -> dict[str, int]:
         """Return what the writer counted at its end (messages by topic, `dropped_*`); empty when it never ended."""
