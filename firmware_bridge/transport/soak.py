@@ -23,6 +23,7 @@ _CATCH_UP_NS = 50_000_000
 """A busy machine may wake us late: the commands of this long are sent at once, so that the rate holds."""
 _START_S, _PHASE_S, _POLL_S = 5.0, 5.0, 5e-4
 _WATCHDOG_US = 102_000
+RECOVERY_MS, RATE_SHARE = 50.0, 0.98
 _ARMED = StateFlag.ARMED.value
 _STAND = MotionCommand(
     seq=0, t_capture_ns=0, t_receive_ns=0, valid=True, twist_in_robot=Twist2(0.0, 0.0, 0.0), stop=False
@@ -61,6 +62,22 @@ class SoakReport:
     cpu_us_per_frame: float
     device_cpu_us_per_cycle: float
 
+    def problems(self, faults: float, period_ms: int = 1) -> list[str]:
+        """What is not as it must be, in words; empty when the soak is passed."""
+        found = []
+        lost = self.lost_here + self.lost_device + self.bad_here + self.bad_device
+        if faults == 0.0 and lost:
+            found.append(f"{lost} frames lost or damaged")
+        if self.undetected or self.stale:
+            found.append(f"{self.undetected} undetected bad frames, {self.stale} on stale commands")
+        if self.recovery_max_ms > RECOVERY_MS:
+            found.append(f"recovered only after {self.recovery_max_ms:.0f} ms")
+        rates = [("commands", self.commands_hz, 1e9 / _TICK_NS)]
+        if faults == 0.0:
+            rates.append(("telemetry", self.telemetry_hz, 1000.0 / period_ms))
+        found += [f"{name} at {hz:.0f} Hz of {want:.0f}" for name, hz, want in rates if hz < RATE_SHARE * want]
+        return found
+
 
 class _Tap:
     """Listens between the cable and the device: what the device really said, and what it says it obeys."""
@@ -93,11 +110,11 @@ class _Tap:
 
 
 class _Loop:
-    def __init__(self, transport: Transport, rates: FaultRates, seed: int) -> None:
+    def __init__(self, transport: Transport, rates: FaultRates, seed: int, period_ms: int) -> None:
         self.tap = _Tap(transport)
         self.rates = rates
         self.cable = FaultyTransport(self.tap, FaultRates(), seed)
-        self.link = Link(LinkConfig(), ((Parameter.TELEMETRY_PERIOD_MS, 1.0),))
+        self.link = Link(LinkConfig(), ((Parameter.TELEMETRY_PERIOD_MS, float(period_ms)),))
         self.link.request_arm(True)
         self.own, self.witness = FrameDecoder(), FrameDecoder()
         self.telemetry = self.commands = self.undetected = 0
@@ -152,7 +169,7 @@ class _Loop:
         return health, dict(health.device_counters)
 
 
-def soak(transport: Transport, seconds: float, faults: float, seed: int) -> SoakReport:
+def soak(transport: Transport, seconds: float, faults: float, seed: int, period_ms: int = 1) -> SoakReport:
     """Load the link for so long; with faults, in phases of five seconds, each followed by half a clean one.
 
     Args:
@@ -161,12 +178,13 @@ def soak(transport: Transport, seconds: float, faults: float, seed: int) -> Soak
         faults: chance per byte of a flipped bit, a lost byte, a doubled one and a blackout of 200 bytes, and per
             read or write of a stall.
         seed: of the faults.
+        period_ms: of the telemetry. Its frames are 96 bytes: one a millisecond needs more than 960 kbaud.
 
     Raises:
         LinkError: the link did not come up, or the device has gone.
     """
     rates = FaultRates(flip=faults, drop=faults, duplicate=faults, blackout=faults, stall=faults)
-    loop = _Loop(transport, rates, seed)
+    loop = _Loop(transport, rates, seed, period_ms)
     if loop.run(_START_S, until_heard=True) >= _START_S:
         raise LinkError("the link did not come up", hint="blackout link monitor shows what is heard")
     loop.run(0.5)

@@ -76,9 +76,9 @@ def test_watchdog_in_the_device_own_time(transport: Transport) -> None:
 
 
 def test_soak(transport: Transport) -> None:
-    report = soak(transport, 10, 0.0, 1)
+    report = soak(transport, 10, 0.0, 1, period_ms=2)  # a frame each millisecond does not fit through 921600 baud
     assert (report.lost_here, report.lost_device, report.bad_here, report.bad_device) == (0, 0, 0, 0)
-    assert report.telemetry_hz > 900
+    assert report.problems(0.0, period_ms=2) == []
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

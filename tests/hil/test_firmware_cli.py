@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from firmware_bridge.link.framing import FrameEncoder
 from firmware_bridge.protocol.generated import SCHEMA_HASH, Hello
 from firmware_bridge.transport.monitor import LinkReport
 from firmware_bridge.transport.pty import FirmwareProcess
+from firmware_bridge.transport.soak import SoakReport
 from robot.cli import hil
 from robot.cli import link as link_verb
 from robot.cli.main import main
@@ -142,14 +144,32 @@ def test_a_short_soak_loses_nothing_and_one_with_faults_believes_nothing_wrong(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     need_gcc()
-    assert main(["link", "soak", "--seconds", "2"]) == 0
-    figures = dict(line.rsplit(None, 1) for line in capsys.readouterr().out.splitlines())
-    assert float(figures["telemetry_hz"]) > 900.0
-    assert float(figures["commands_hz"]) > 450.0
-    assert main(["link", "soak", "--seconds", "2", "--faults", "1e-3"]) == 0
-    figures = dict(line.rsplit(None, 1) for line in capsys.readouterr().out.splitlines())
+    code = main(["link", "soak", "--seconds", "2"])
+    *lines, verdict = capsys.readouterr().out.splitlines()
+    figures = dict(line.split() for line in lines)
+    assert {figures[n] for n in ("lost_here", "lost_device", "bad_here", "bad_device", "undetected", "stale")} == {"0"}
+    assert code == (verdict != "soak: ok"), "a very busy machine may miss the rate, and says so"
+    assert float(figures["telemetry_hz"]) > 800.0
+    assert float(figures["commands_hz"]) > 400.0
+    main(["link", "soak", "--seconds", "2", "--faults", "1e-3"])
+    figures = dict(line.split() for line in capsys.readouterr().out.splitlines()[:-1])
     assert int(figures["faults"]) > 100
     assert (figures["undetected"], figures["stale"]) == ("0", "0")
+
+
+def test_a_soak_says_what_was_not_good_enough() -> None:
+    fields = {f.name: 0 for f in dataclasses.fields(SoakReport)}
+    good = SoakReport(**{**fields, "telemetry_hz": 999.0, "commands_hz": 499.0})
+    assert good.problems(0.0) == []
+    for faults, wrong, words in (
+        (0.0, {"lost_device": 1}, "1 frames lost"),
+        (0.0, {"telemetry_hz": 970.0}, "telemetry at 970 Hz of 1000"),
+        (1e-3, {"commands_hz": 480.0}, "commands at 480 Hz of 500"),
+        (1e-3, {"undetected": 1}, "1 undetected"),
+        (1e-3, {"stale": 2}, "2 on stale"),
+        (1e-3, {"recovery_max_ms": 51.0}, "after 51 ms"),
+    ):
+        assert words in dataclasses.replace(good, **wrong).problems(faults)[0]
 
 
 # --- firmware ---------------------------------------------------------------------------------------------------------
