@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +20,7 @@ from robot.cli import hil
 from robot.cli import link as link_verb
 from robot.cli.main import main
 from tests.firmware_bench import need_gcc
+from tests.helpers import PROJECT
 
 COUNTERS = {  # those that the link must be able to tell
     *(
@@ -244,3 +247,20 @@ def test_hil_succeeds_only_when_trial_and_hashes_do(
 def test_hil_knows_its_targets(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["hil", "--target", "nonsense"]) == 1
     assert "library, pty, unicorn, qemu" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_had_enough_is_no_crash() -> None:
+    need_gcc()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "robot", "link", "parameters"],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()  # what `| head -0` does
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 1
+    assert said == b""
