@@ -23,7 +23,7 @@ class Args:
     rounds: int = 120
     """Frames per model and number of threads; all take turns."""
     stream_s: float = 5.0
-    """How long frames are streamed through each model for the throughput of one and of two workers."""
+    """How long frames are streamed through each model in each way (workers, threads, spinning)."""
     seed: int = 1
     """The trial that gives frames and batches."""
     detector_only: bool = False

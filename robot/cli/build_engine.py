@@ -120,7 +120,7 @@ def _build_native(config: DetectionConfig, gpu: Any, report: dict[str, Any]) -> 
     from perception.detection.backends.nvidia.build import build_plan
     from perception.detection.backends.nvidia.cache import EngineCache, cache_directory, write_whole
     from perception.detection.backends.nvidia.keys import engine_key
-    from perception.detection.backends.nvidia.onnx_graph import network_for_tensorrt
+    from perception.detection.backends.nvidia.onnx_graph import count_2_4, network_for_tensorrt
     from perception.detection.backends.nvidia.progress import BuildProgress
     from perception.detection.backends.nvidia.report import trtexec_command
     from perception.detection.kernels.build import compile_kernel
@@ -134,6 +134,10 @@ def _build_native(config: DetectionConfig, gpu: Any, report: dict[str, Any]) -> 
     if config.engine.gpu_letterbox:
         print(f"letterbox kernel: {compile_kernel(gpu.arch, cache.directory)}")
     network = network_for_tensorrt(path, config.precision, typed=not api.precision_flags)
+    if config.engine.sparse:
+        sparse, layers = count_2_4(path.read_bytes())
+        print(f"2:4 sparse: {sparse} of {layers} 1x1 convolutions" + ("" if sparse else "; nothing will be gained"))
+        report["sparse_layers"] = [sparse, layers]
     key = engine_key(meta.sha256, config.precision, config.engine, gpu, f"TensorRT {api.version}")
     progress, timing = BuildProgress(), cache.read_timing(key)
     built, seconds = _with_progress(

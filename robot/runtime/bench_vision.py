@@ -116,31 +116,40 @@ def bench_models(
     return {"models": models, "gmac_per_s": rates, "rounds": rounds}
 
 
+WAYS: dict[str, tuple[int, int, bool]] = {
+    "1 worker, 1 thread": (1, 1, False),
+    "2 workers, 1 thread each": (2, 1, False),
+    "1 worker, 2 threads": (1, 2, False),
+    "1 worker, 2 spinning threads": (1, 2, True),
+}
+"""Workers (`vision.workers`), threads of each (`detection.threads`), and whether they spin (`detection.spin`)."""
+
+
 def bench_throughput(
     base: DetectionConfig, frames: Sequence[Picture], seconds: float, blocks: int = 5, folder: Path = MODELS_DIR
 ) -> dict[str, Any]:
-    """Frames per second with one and with two one-thread detectors on alternate frames (`vision.workers`), in turns.
+    """Stream frames through each model in every one of `WAYS`, as fast as they are taken, in turns.
 
     Returns:
-        For each model: frames per second of each number of workers, median of the blocks, and the latency of a frame.
+        For each model and way: frames per second, median and best of the blocks, and the latency of a frame.
     """
     found: dict[str, Any] = {}
     for model, precision in shipped_models(folder):
         name = model if folder == MODELS_DIR else str(_file(folder, model, precision))
-        config = dataclasses.replace(base, model=name, precision=precision, threads=1)
-        detectors = [load_detector(config) for _ in THREADS]
-        for detector in detectors:
-            detector.warm_up()
-        rates: dict[int, list[float]] = {1: [], 2: []}
-        latencies: dict[int, list[float]] = {1: [], 2: []}
+        rates: dict[str, list[float]] = {way: [] for way in WAYS}
+        latencies: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(blocks):
-            for workers in rates:
-                rate, latency = _stream(detectors[:workers], frames, seconds / blocks)
-                rates[workers].append(rate)
-                latencies[workers] += latency
+            for way, (workers, threads, spin) in WAYS.items():
+                config = dataclasses.replace(base, model=name, precision=precision, threads=threads, spin=spin)
+                detectors = [load_detector(config) for _ in range(workers)]  # anew: idle threads may spin on
+                for detector in detectors:
+                    detector.warm_up()
+                rate, latency = _stream(detectors, frames, seconds / blocks)
+                rates[way].append(rate)
+                latencies[way] += latency
         found[f"{model}.{precision}"] = {
-            f"workers_{n}": {"fps": statistics.median(rates[n]), "best_fps": max(rates[n]), **summary(latencies[n])}
-            for n in rates
+            way: {"fps": statistics.median(rates[way]), "best_fps": max(rates[way]), **summary(latencies[way])}
+            for way in WAYS
         }
     return found
 
@@ -231,14 +240,20 @@ def chain_table(figures: dict[str, Any]) -> list[str]:
 def throughput_table(figures: dict[str, Any]) -> list[str]:
     """Return a Markdown table of what `bench_throughput` measured."""
     lines = [
-        "| model | 1 worker: FPS (best), latency ms median (p99, best) | 2 workers on alternate frames | gain |",
-        "|---|---|---|---|",
+        "| model | way | FPS, median of blocks (best) | against the first | latency, ms median (p99, best) |",
+        "|---|---|---|---|---|",
     ]
     for name, row in figures.items():
-        cells = [f"{row[f'workers_{n}']['fps']:.0f} ({row[f'workers_{n}']['best_fps']:.0f}), "
-                 f"{_cell(row[f'workers_{n}'])}" for n in (1, 2)]  # fmt: skip
-        gain = row["workers_2"]["fps"] / row["workers_1"]["fps"]
-        lines.append(f"| {name} | {' | '.join(cells)} | {gain:.2f} |")
+        first = next(iter(row.values()))["fps"]
+        for way, part in row.items():
+            cells = [
+                name,
+                way,
+                f"{part['fps']:.0f} ({part['best_fps']:.0f})",
+                f"{part['fps'] / first:.2f}",
+                _cell(part),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

@@ -160,3 +160,16 @@ def test_a_tiny_run_ends_sparse_and_resumes_with_the_same_pattern(tmp_path: Path
     assert is_2_4(averaged[name])
     assert torch.equal(first != 0, last != 0)
     assert not torch.equal(first, last), "the weights that stayed are trained on"
+
+
+def test_the_engine_builder_sees_which_layers_are_sparse(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    from perception.detection.backends.nvidia.onnx_graph import count_2_4
+
+    rng = np.random.default_rng(0)
+    dense = rng.normal(size=(6, 8, 1, 1)).astype(np.float32)
+    sparse = dense * mask_2_4(torch.from_numpy(dense)).numpy()
+    depthwise = rng.normal(size=(6, 1, 3, 3)).astype(np.float32)
+    tensors = [onnx.numpy_helper.from_array(w, n) for n, w in (("a", dense), ("b", sparse), ("c", depthwise))]
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], tensors))
+    assert count_2_4(model.SerializeToString()) == (1, 2)

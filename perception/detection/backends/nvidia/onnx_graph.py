@@ -120,6 +120,21 @@ def make_symmetric(graph: Any) -> None:
     graph.initializer.extend(initializers)
 
 
+def count_2_4(content: bytes) -> tuple[int, int]:
+    """Return how many of a model's 1x1 convolution weights are 2:4 sparse along their inputs, and how many there are.
+
+    Sparse: of every four consecutive input channels at most two weights are not zero, and some are zero.
+    """
+    graph = with_float_weights(_onnx().load_from_string(content)).graph
+    sparse = total = 0
+    for tensor in graph.initializer:
+        if len(tensor.dims) == 4 and tuple(tensor.dims[2:]) == (1, 1) and tensor.dims[1] % 4 == 0:
+            weight = _onnx().numpy_helper.to_array(tensor).reshape(tensor.dims[0], -1, 4)
+            total += 1
+            sparse += int((weight != 0).sum(axis=2).max() <= 2)
+    return sparse, total
+
+
 def _range(scale: Any, zero: Any) -> tuple[Any, Any]:
     """Return the real values that the least and the greatest code stand for."""
     limits, offset = np.iinfo(zero.dtype), zero.astype(np.int64)
