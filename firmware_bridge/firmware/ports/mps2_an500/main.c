@@ -67,7 +67,8 @@ static uint64_t time_us(void)
     static uint32_t last = 0xFFFFFFFFu;
     static uint64_t cycles;
     const uint32_t now = TIMER0_VALUE; /* counts down, and wraps every 171 s */
-    cycles += last - now;
+    const uint32_t passed = last - now;
+    cycles += passed;
     last = now;
     return cycles / CLOCK_MHZ;
 }

@@ -20,7 +20,7 @@ void systick_handler(void);
 void usart1_handler(void);
 void dma2_stream7_handler(void);
 
-static int wait_for(volatile uint32_t *reg, uint32_t bits)
+static int wait_for(const volatile uint32_t *reg, uint32_t bits)
 {
     for (uint32_t i = 0; i < PATIENCE; i++) {
         if ((*reg & bits) == bits) {
