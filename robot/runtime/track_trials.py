@@ -24,6 +24,7 @@ from perception.estimation.sighting import HEIGHT_M, ROBOT_RADIUS_M
 from perception.estimation.track import Track
 from perception.estimation.visibility import CameraVisibility, hidden, occluder
 from robot.core.clock import NS_PER_S
+from robot.core.errors import RecordingError
 from robot.core.geometry import Pose2
 from robot.core.messages import FieldObservation, ObjectClass, TickBatch, Vec2, Verdict, WorldModel
 from robot.recording.codec import from_json
@@ -89,7 +90,7 @@ def record_track_trial(job: TrackJob, detector: SsdDetector | None = None) -> Pa
         model={"name": detector.model_name, "sha256": detector.sha256, "runs": detector.description},
         run={"kind": job.kind, "seed": job.seed},
     )
-    unfinished = job.path.with_suffix(".part")
+    unfinished = job.path.with_suffix(f".{os.getpid()}.part")  # two commands may record at the same time
     keep = dataclasses.replace(robot.config.recording, frame_rate_hz=0.0)
     with (
         TrackSimulation(trial, robot.config.body, robot.camera) as world,
@@ -119,8 +120,8 @@ def judge_track_trial(path: Path, robot: Robot) -> TrackResult:
     """Feed a recording of `record_track_trial` to a fresh pipeline and judge its tracks by the truth.
 
     Raises:
-        RecordingError: missing, cut or foreign.
-        ConfigError: the kind is unknown.
+        RecordingError: missing, cut, foreign, or recorded with another protocol.
+        SimulationError: the kind is unknown.
     """
     from sim.evaluation.tracks import BallScore, BoxJudge, RobotScore, Thing, TruthLine
     from sim.evaluation.wander import Wanderer
@@ -171,6 +172,11 @@ def judge_track_trial(path: Path, robot: Robot) -> TrackResult:
         velocities = [_velocity(line, truth.t_ns, k) for k in range(len(truth.others))]
         robots.add_tick(world, truth, velocities, robots_in_view(truth, visibility, robot.camera))
         trace.append((truth.t_ns / NS_PER_S, truth, world))
+    if not any(world.robot.valid for _, _, world in trace):
+        raise RecordingError(
+            f"{path}: not one telemetry frame in it can be read: the protocol has changed since",
+            hint=f"delete {path.parent} and record again",
+        )
     for count in outside.values():
         for _ in range(count):
             ball.add_box(Thing.OUTSIDE, confirmed=False)

@@ -1,0 +1,105 @@
+"""What stands outside the field founds no ball: the carpet's edge in the picture, box sizes, walls."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from perception.estimation.estimator import Estimator
+from robot.core.geometry import Pose2
+from robot.core.messages import BoxPx, Detection, DetectionBatch, FieldObservation, ObjectClass, Vec2, Verdict
+from tests.estimation_world import CAMERA, frame, sighting, telemetry
+from tests.unit.test_estimation_tracks import standing, watch
+
+EDGE_ROW = 150.0
+EDGE = tuple((8.0 * k + 3.5, EDGE_ROW) for k in range(80))
+
+
+def ball_box(place_m: Vec2, foot_row: float, scale: float = 1.0) -> BoxPx:
+    """A box of a ball's size there, but with its foot in a given row."""
+    size = scale * 0.043 * CAMERA.intrinsics.fx / math.hypot(place_m[0] - 0.09, place_m[1], 0.15)
+    return 320.0 - 0.5 * size, foot_row - size, 320.0 + 0.5 * size, foot_row
+
+
+def detection(box: BoxPx) -> Detection:
+    """A ball in the picture."""
+    return Detection(object_class=ObjectClass.BALL, score=0.9, box_px=box)
+
+
+def look(estimator: Estimator, t_ns: int, batch: DetectionBatch, *seen: FieldObservation) -> tuple[Verdict, ...]:
+    """One more frame, 35 ms later."""
+    for k in range(7):
+        estimator.on_telemetry(telemetry(0, t_ns - 5_000_000 * (6 - k)))
+    return estimator.on_observations(batch, seen)
+
+
+@pytest.mark.parametrize(("above_px", "born"), [(-20.0, True), (1.0, True), (5.0, False), (30.0, False)])
+def test_a_ball_whose_foot_is_above_the_carpets_edge_is_not_born(above_px: float, born: bool) -> None:
+    estimator, t = standing()
+    for k in range(6):
+        t += 35_000_000
+        box = ball_box((1.5, 0.0), EDGE_ROW + 0.5 - above_px)
+        batch = frame(k, t, carpet_edge_px=EDGE, detections=(detection(box),))
+        verdicts = look(estimator, t, batch, sighting(t, (1.5, 0.0), box_px=box))
+        assert verdicts == (Verdict.OK if born else Verdict.OUTLIER,)
+    assert estimator.world_model(t).ball.valid is born
+
+
+def test_a_frame_without_an_edge_founds_nothing_once_edges_are_known() -> None:
+    """A robot without a carpet scan founds balls as ever; one that has seen edges does not where it sees none."""
+    estimator, t = standing()
+    for _ in range(3):
+        t = watch(estimator, t, (1.5, 0.0))
+    assert estimator.world_model(t).ball.valid
+    estimator, t = standing()
+    t += 35_000_000
+    look(estimator, t, frame(0, t, carpet_edge_px=EDGE))
+    for _ in range(4):
+        t = watch(estimator, t, (1.5, 0.0))
+    assert not estimator.world_model(t).ball.valid
+    for k in range(3):
+        t += 35_000_000
+        box = ball_box((1.5, 0.0), 250.0)
+        batch = frame(k, t, carpet_edge_px=EDGE, detections=(detection(box),))
+        look(estimator, t, batch, sighting(t, (1.5, 0.0), box_px=box))
+    assert estimator.world_model(t).ball.valid
+    t = watch(estimator, t, (1.5, 0.0))  # and what is known already is still fed
+    assert estimator.world_model(t).ball.visible
+
+
+def test_boxes_of_the_wrong_size_are_outliers() -> None:
+    """Behind a board things are farther than their foot seems, so larger than what they claim to be."""
+    estimator, t = standing()
+    for scale, verdict in ((0.5, Verdict.OUTLIER), (1.0, Verdict.OK), (1.3, Verdict.OK), (2.2, Verdict.OUTLIER)):
+        t += 35_000_000
+        box = ball_box((0.9, 0.0), 300.0, scale)
+        assert look(estimator, t, frame(0, t), sighting(t, (0.9, 0.0), box_px=box)) == (verdict,)
+    for width_px, verdict in ((30.0, Verdict.OUTLIER), (80.0, Verdict.OK), (200.0, Verdict.OUTLIER)):
+        t += 35_000_000
+        box = (100.0, 50.0, 100.0 + width_px, 50.0 + width_px)
+        seen = sighting(t, (1.5, 0.0), object_class=ObjectClass.ROBOT, box_px=box)
+        assert look(estimator, t, frame(0, t), seen) == (verdict,)
+
+
+def test_blur_to_one_side_is_no_other_size() -> None:
+    estimator, t = standing()
+    left, top, right, bottom = ball_box((0.9, 0.0), 300.0)
+    box = (left - 8.0, top, right + 8.0, bottom)
+    assert look(estimator, t + 1, frame(0, t + 1), sighting(t + 1, (0.9, 0.0), box_px=box)) == (Verdict.OK,)
+
+
+def test_a_box_outside_the_walls_does_not_move_a_ball_at_the_wall() -> None:
+    """The pose is trusted: a thing 0.6 m behind the board neither founds nor feeds, though it may lie in a gate."""
+    estimator, t = standing()
+    estimator.seed(Pose2(3.6, 0.0, 0.0), 0.03, 0.02, t)
+    for _ in range(6):
+        t = watch(estimator, t, (1.1, 0.0))
+    before = estimator.world_model(t).ball
+    assert before.valid
+    for k in range(5):
+        t += 35_000_000
+        assert look(estimator, t, frame(k, t), sighting(t, (1.8, 0.0), sigma_m=0.05)) == (Verdict.OUTLIER,)
+    after = estimator.world_model(t).ball
+    assert math.dist(after.ball_in_robot_m, before.ball_in_robot_m) < 0.01
+    assert after.track_id == before.track_id
