@@ -16,14 +16,12 @@ from perception.estimation.point import PointFilter
 from robot.core.field import BALL_RADIUS_M, FieldGeometry
 from robot.core.geometry import Pose2, Twist2
 from robot.core.messages import ObjectClass, Vec2
-from tests.estimation_world import BODY, FIELD, World, frame, sighting, telemetry
-from tests.unit.test_estimation_tracks import standing, watch
-
-pytest.importorskip("mujoco", reason="the simulator's ball needs the [sim] extra")
 from sim.scenarios.trials import make_trial
 from sim.setup import BallPush, SceneConfig, Waypoint
 from sim.world.world import Actuation
 from sim.world.world import World as Physics
+from tests.estimation_world import BODY, FIELD, World, frame, sighting, telemetry
+from tests.unit.test_estimation_tracks import standing, watch
 
 REST = Twist2()
 
