@@ -187,9 +187,10 @@ BALL_TRACK = TrackConfig(
     max_tracks=5,
 )
 ROBOT_TRACK = TrackConfig(
-    deceleration_m_s2=1.0,
+    deceleration_m_s2=0.5,
     merge_m=0.1,
-    velocity_noise_m_s_per_rts=0.7,
+    velocity_noise_m_s_per_rts=0.4,
+    velocity_noise_per_speed=1.2,
     birth_velocity_sigma_m_s=0.5,
     extra_sigma_m=0.03,
     confirm_sightings=3,
