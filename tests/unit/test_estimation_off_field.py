@@ -6,10 +6,12 @@ import math
 
 import pytest
 
+from perception.estimation.config import BALL_TRACK, EstimationConfig
 from perception.estimation.estimator import Estimator
-from robot.core.geometry import Pose2
+from perception.estimation.sighting import SightingMaker
+from robot.core.geometry import Pose2, Twist2
 from robot.core.messages import BoxPx, Detection, DetectionBatch, FieldObservation, ObjectClass, Vec2, Verdict
-from tests.estimation_world import CAMERA, frame, sighting, telemetry
+from tests.estimation_world import CAMERA, FIELD, frame, sighting, telemetry
 from tests.unit.test_estimation_tracks import standing, watch
 
 EDGE_ROW = 150.0
@@ -87,6 +89,17 @@ def test_blur_to_one_side_is_no_other_size() -> None:
     left, top, right, bottom = ball_box((0.9, 0.0), 300.0)
     box = (left - 8.0, top, right + 8.0, bottom)
     assert look(estimator, t + 1, frame(0, t + 1), sighting(t + 1, (0.9, 0.0), box_px=box)) == (Verdict.OK,)
+
+
+@pytest.mark.parametrize(("ahead_m", "feeds"), [(0.7, True), (1.0, True), (1.6, False)])
+def test_places_outside_the_walls_neither_found_nor_feed(ahead_m: float, feeds: bool) -> None:
+    """The pose is trusted, the wall 0.8 m ahead: a little behind it is an error of the camera, far behind it is not."""
+    maker = SightingMaker(EstimationConfig(), FIELD, CAMERA)
+    t = 1_000_000_000
+    for pose, known in ((Pose2(4.0, 0.0, 0.0), True), (None, False)):
+        view = maker.frame(frame(0, t), Pose2(), Twist2(), 0.0, pose)
+        seen = view.sighting(sighting(t, (ahead_m, 0.0)), BALL_TRACK)
+        assert (seen.feed, seen.birth) == ((feeds, feeds) if known else (True, True))
 
 
 def test_a_box_outside_the_walls_does_not_move_a_ball_at_the_wall() -> None:
