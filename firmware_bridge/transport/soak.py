@@ -186,6 +186,9 @@ def soak(transport: Transport, seconds: float, faults: float, seed: int, period_
     rates = FaultRates(flip=faults, drop=faults, duplicate=faults, blackout=faults, stall=faults)
     loop = _Loop(transport, rates, seed, period_ms)
     if loop.run(_START_S, until_heard=True) >= _START_S:
+        fault = loop.link.fault
+        if fault is not None:
+            raise LinkError(fault.message, hint=fault.hint)
         raise LinkError("the link did not come up", hint="blackout link monitor shows what is heard")
     loop.run(0.5)
     before, device_before = loop.counters()
