@@ -30,6 +30,8 @@ class Args:
     """Committed split whose held-back pictures count; an empty name takes every picture of the folder."""
     operating_score: float = 0.3
     """Score above which boxes count in the table of precision, recall and false positives."""
+    as_tensorrt: bool = False
+    """Score the file as TensorRT gets it (rewritten, see docs/gpu.md), run by ONNX Runtime; allows precision fp16."""
     robustness: bool = False
     """Score the pictures dimmed, tinted, blurred, noisy, compressed and low-passed instead; prints a Markdown table."""
     gallery: Path | None = None
@@ -51,7 +53,7 @@ def run(args: Args) -> int:
         config = DetectionConfig(model=args.model, precision=args.precision, score_threshold=0.02)
     except ValueError as error:
         raise ConfigError(str(error), hint="blackout evaluate-detector --help") from error
-    detector = load_detector(config)
+    detector = _as_tensorrt(config) if args.as_tensorrt else load_detector(config)
     items = held_back_items(args.folder, args.split) if args.split else items_of(args.folder)
     if args.robustness:
         return _robustness(args, detector, items)
@@ -85,3 +87,23 @@ def _robustness(args: Args, detector: Any, items: Any) -> int:
         report = {"model": detector.model_name, "sha256": detector.sha256, "rows": [asdict(r) for r in rows]}
         args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _as_tensorrt(config: Any) -> Any:
+    """Return a detector of the model that TensorRT 11 would parse for a precision; the processor runs it."""
+    import tempfile
+    from dataclasses import replace
+
+    from perception.detection import load_detector
+    from perception.detection.backends.nvidia.onnx_graph import network_for_tensorrt
+    from perception.detection.detector import choose_precision
+    from perception.detection.model import file_sha256, find_model, read_meta
+
+    precision = choose_precision(config)
+    path = find_model(config.model, precision)
+    meta = read_meta(path)
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / f"{path.stem}.onnx"
+        written.write_bytes(network_for_tensorrt(path, precision, typed=True))
+        replace(meta, name=f"{meta.name}, {precision} for TensorRT", sha256=file_sha256(written)).write(written)
+        return load_detector(replace(config, model=str(written), precision="int8" if precision == "int8" else "fp32"))

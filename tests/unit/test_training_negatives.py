@@ -91,6 +91,22 @@ def test_a_label_is_taken_once(items: list[Item]) -> None:
     assert confusion_matrix(twice, 0.3)[:, 0].tolist() == [1, 0, 0, 1]
 
 
+def test_the_evaluation_scores_degraded_pictures_and_the_file_that_tensorrt_gets(
+    items: list[Item], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pycocotools", reason="scores need the [train] extra")
+    pytest.importorskip("onnx", reason="rewriting for TensorRT needs the package onnx")
+    flags = ["--folder", str(items[0].image.parents[1]), "--split", ""]
+    report = tmp_path / "rows.json"
+    assert main(["evaluate-detector", *flags, "--precision", "int8", "--robustness", "--json", str(report)]) == 0
+    rows = json.loads(report.read_text())["rows"]
+    said = capsys.readouterr().out
+    assert len(rows) > 10
+    assert all(f"| {row['name']} |" in said for row in rows)
+    assert main(["evaluate-detector", *flags, "--precision", "fp16", "--as-tensorrt"]) == 0
+    assert "fp16 for TensorRT" in capsys.readouterr().out
+
+
 def test_the_verbs_compare_and_mine_with_a_real_model(
     items: list[Item], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
