@@ -50,7 +50,7 @@ class CarpetConfig:
     learn_share: float = 0.45
     sigma_floor: tuple[float, float, float] = (0.045, 0.045, 0.09)
     gate: float = 4.0
-    gap_near: float = 0.09
+    gap_near: float = 0.13
     gap_far: float = 0.025
     line_columns: int = 7
     min_gap_columns: int = 5

@@ -198,7 +198,7 @@ class FarScanner:
         even = np.abs(middle[:, flat] - 0.5 * (near[:, flat] + far[:, flat]))[whole]
         if len(even) > 24:
             sigma = max(1.4826 * float(np.partition(even, len(even) // 2)[len(even) // 2]), 0.7 * sigma, _LEAST_SIGMA)
-        contrast = middle - np.maximum(near, far)
+        contrast = middle - np.maximum(near, np.minimum(far, sums[2 * _BESIDE - 1 : -1]))
         width = contrast.shape[1]
         values = contrast.ravel()
         strong = np.flatnonzero(values > self.config.gate * sigma)
