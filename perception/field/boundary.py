@@ -24,6 +24,9 @@ from robot.core.messages import Vec2
 Image = NDArray[np.uint8]
 Planes = NDArray[np.float32]
 
+_TEACHERS = 400
+"""How many cells teach a colour."""
+
 _LEAST_SEEN = 0.15
 """Share of columns that must show carpet for an edge to be believed."""
 
@@ -132,11 +135,11 @@ class CarpetScanner:
             Coefficients (3, terms) and sigmas (3,).
         """
         chosen = np.flatnonzero(inside)
-        chosen = chosen[:: max(1, len(chosen) // 800)]
+        chosen = chosen[:: max(1, len(chosen) // _TEACHERS)]
         sample, basis = colour.reshape(3, -1)[:, chosen], self._basis[:terms, chosen]
         floor = np.array(self.config.sigma_floor, np.float32)
-        middle = _most_common(sample, 4.0 * floor) if terms == 1 else np.median(sample, axis=1)
-        sigma = np.maximum(1.4826 * np.median(np.abs(sample - middle[:, None]), axis=1), floor)
+        middle = _most_common(sample, 4.0 * floor) if terms == 1 else _medians(sample)
+        sigma = np.maximum(1.4826 * _medians(np.abs(sample - middle[:, None])), floor)
         sigma = np.minimum(sigma, 1.6 * floor)
         coefficients = np.zeros((3, terms), np.float32)
         coefficients[:, 0] = middle
@@ -190,8 +193,10 @@ class CarpetScanner:
         line = edge[None, :].astype(np.float32)
         gap = np.ones((1, self.config.min_gap_columns), np.uint8)
         line = cv2.erode(cv2.dilate(line, gap, borderType=cv2.BORDER_REPLICATE), gap, borderType=cv2.BORDER_REPLICATE)
-        padded = np.pad(line[0], 1, mode="edge")
-        smooth: FloatArray = np.median(np.stack((padded[:-2], padded[1:-1], padded[2:])), axis=0).astype(np.float64)
+        # The median of three.
+        padded = np.concatenate((line[0, :1], line[0], line[0, -1:])).astype(np.float64)
+        left, middle, right = padded[:-2], padded[1:-1], padded[2:]
+        smooth: FloatArray = np.maximum(np.minimum(left, middle), np.minimum(np.maximum(left, middle), right))
         return smooth
 
     def _refine(self, image: Image, columns: FloatArray, rows: FloatArray, cell: float) -> FloatArray:
@@ -250,10 +255,19 @@ def _most_common(sample: Planes, spread: Planes) -> Planes:
     keys -= keys.min(axis=1, keepdims=True)
     span = keys.max(axis=1) + 1
     flat = (keys[0] * span[1] + keys[1]) * span[2] + keys[2]
-    fullest = np.argsort(-np.bincount(flat), kind="stable")[:5]
-    means = [sample[:, flat == cell].mean(axis=1) for cell in fullest if (flat == cell).any()]
-    near = [(np.abs(sample - mean[:, None]) < spread[:, None]).all(axis=0).sum() for mean in means]
+    count = np.bincount(flat)
+    full = np.flatnonzero(count >= max(1, int(count.max()) // 8))
+    fullest = full[np.argsort(-count[full], kind="stable")[:5]]
+    member = (flat == fullest[:, None]).astype(np.float32)
+    means = member @ sample.T / member.sum(axis=1)[:, None]
+    near = (np.abs(sample - means[:, :, None]) < spread[:, None]).all(axis=1).sum(axis=1)
     return np.asarray(means[int(np.argmax(near))], np.float32)
+
+
+def _medians(planes: Planes) -> Planes:
+    """Return the (upper) median of each row."""
+    middle = planes.shape[1] // 2
+    return np.partition(planes, middle, axis=1)[:, middle]
 
 
 def _with_foot(mask: NDArray[np.bool_], depth: int) -> NDArray[np.bool_]:
@@ -266,8 +280,10 @@ def _close(mask: NDArray[np.bool_], kernel: NDArray[np.uint8]) -> NDArray[np.boo
 
 
 def _shrink(image: Image, columns: int, rows: int) -> Image:
-    """Reduce by averages; a picture of twice the size is halved first, which has a fast path."""
-    height, width = image.shape[:2]
-    if height >= 2 * rows and width >= 2 * columns:
-        image = np.asarray(cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_LINEAR), np.uint8)
+    """Reduce by averages; halving has a fast path, and pairs of columns are soon added."""
+    while image.shape[0] >= 2 * rows and image.shape[1] >= 2 * columns:
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_LINEAR), np.uint8)
+    if image.shape[:2] == (rows, 2 * columns):
+        return ((image[:, 0::2].astype(np.uint16) + image[:, 1::2] + 1) >> 1).astype(np.uint8)
     return np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)

@@ -28,6 +28,7 @@ _NEAR_M = 0.95
 """So near, a pixel is millimetres, and a third of the circle is unlike anything else."""
 _BESIDE_PX = 4.0
 _CELL_M = 0.08
+_APART = np.ones((7, 7), np.uint8)
 _ANGLES = np.arange(32) * (math.tau / 32)
 _AROUND = np.stack((np.cos(_ANGLES), np.sin(_ANGLES)), axis=1)
 _TURNS = np.arange(0.5, 96.0) * (math.tau / 96)
@@ -152,12 +153,12 @@ def find_circle(
 def _candidates(pool: _Pool, radius: float, most: int) -> list[FloatArray]:
     """Return the centres that most points are one radius away from, best first."""
     # One pixel is worth much more along the view than across it.
-    reach = np.sqrt(np.trace(pool.spread, axis1=1, axis2=2))
-    away = pool.places / np.maximum(np.linalg.norm(pool.places, axis=1, keepdims=True), 1e-6)
-    steps = (
-        np.array([-0.7, 0.0, 0.7])[:, None, None] * np.where(reach > 0.5 * _CELL_M, reach, 0.0)[None, :, None] * away
+    reach = np.sqrt(pool.spread[:, 0, 0] + pool.spread[:, 1, 1])
+    away = pool.places / np.maximum(np.hypot(pool.places[:, 0], pool.places[:, 1]), 1e-6)[:, None]
+    smear = np.where(reach > 0.5 * _CELL_M, 0.7 * reach, 0.0)[:, None] * away
+    votes = (np.stack((pool.places - smear, pool.places, pool.places + smear))[:, :, None, :] + radius * _AROUND).reshape(
+        -1, 2
     )
-    votes = ((pool.places + steps)[:, :, None, :] + radius * _AROUND).reshape(-1, 2)
     low = votes.min(axis=0) - 2.0 * _CELL_M
     cell = ((votes - low) / _CELL_M).astype(np.intp)
     size = cell.max(axis=0) + 3
@@ -165,9 +166,10 @@ def _candidates(pool: _Pool, radius: float, most: int) -> list[FloatArray]:
     worth = np.broadcast_to(np.clip(reach, 0.03, 0.12)[None, :, None], (3, len(reach), len(_AROUND))).ravel()
     count = np.bincount(cell[:, 0] * size[1] + cell[:, 1], worth, int(size[0] * size[1])).reshape(size)
     smooth = np.asarray(cv2.GaussianBlur(count.astype(np.float32), (3, 3), 0.0))
-    peaks = np.flatnonzero(smooth >= np.asarray(cv2.dilate(smooth, np.ones((7, 7), np.uint8))))
+    full = smooth.ravel() > 0.4 * float(smooth.max())
+    peaks = np.flatnonzero(full & (smooth >= np.asarray(cv2.dilate(smooth, _APART))).ravel())
     peaks = peaks[np.argsort(-smooth.ravel()[peaks], kind="stable")[:most]]
-    return [low + _CELL_M * (np.array(np.unravel_index(p, size)) + 0.5) for p in peaks.tolist()]
+    return [low + _CELL_M * (np.array(divmod(p, int(size[1]))) + 0.5) for p in peaks.tolist()]
 
 
 def _fit(config: CircleConfig, pool: _Pool, centre: FloatArray) -> tuple[FloatArray, FloatArray] | None:

@@ -64,22 +64,22 @@ def find_runs(config: LineConfig, points: Points) -> list[Run]:
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     normal = np.stack((-direction[:, 1], direction[:, 0]), axis=1).astype(np.float32)
     offset = np.einsum("ij,ij->i", normal, flat[first]).astype(np.float32)
-    near = np.abs(normal @ flat.T.astype(np.float32) - offset[:, None]) < config.tolerance_px
-    weight = near.astype(np.float32)
-    left = points.strength.astype(np.float32).copy()
-    support = weight @ left
+    near = np.abs(flat.astype(np.float32) @ normal.T - offset) < config.tolerance_px
+    weight = near.astype(np.float32)  # (points, proposals)
+    left = points.strength.astype(np.float32)
+    support = left @ weight
     for _ in range(3 * config.max_segments):
         best = int(np.argmax(support))
         if support[best] < config.min_strength or len(runs) >= config.max_segments:
             break
-        members = np.flatnonzero(near[best] & (left > 0.0))
+        members = np.flatnonzero(near[:, best] & (left > 0.0))
         found = _fit_runs(config, points, members, left)
         taken = np.concatenate([run.chosen for run in found]) if found else members
         if found:
             taken = np.union1d(taken, _beside(config, flat, found, left))
             runs += found
         # What was looked at is not looked at again: the loop ends.
-        support -= weight[:, taken] @ left[taken]
+        support -= left[taken] @ weight[taken]
         left[taken] = 0.0
         support[best] = -1.0 if not found else support[best]
     return runs
@@ -152,21 +152,22 @@ def is_narrow(config: LineConfig, points: Points, run: Run, sides: FloatArray) -
 
 
 def _pairs(
-    points: FloatArray, level: NDArray[np.bool_], step: FloatArray, most: int = 280
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    points: FloatArray, level: NDArray[np.bool_], step: FloatArray, most: int = 280, starts: int = 64
+) -> tuple[Indices, Indices]:
     """Return pairs of points of one family, 4 to 12 scan lines apart, at most 50 degrees off across them."""
     pairs = []
     for family in (np.flatnonzero(level), np.flatnonzero(~level)):
         if len(family) < 2:
             continue
-        lying = bool(level[family[0]])
-        across, aside = points[family].T.astype(np.float32)[:: -1 if lying else 1]
-        reach = step[family].astype(np.float32)[:, None]
-        ahead = across[None, :] - across[:, None]
-        good = (ahead >= 4.0 * reach) & (ahead <= 12.0 * reach)
-        first, second = np.nonzero(good)
-        fit = np.abs(aside[second] - aside[first]) <= 1.2 * ahead[first, second]
-        pairs.append((family[first[fit]], family[second[fit]]))
+        some = family[:: -(-len(family) // starts)]
+        row = int(level[family[0]])
+        across, aside = points[:, row].astype(np.float32), points[:, 1 - row].astype(np.float32)
+        reach = step[some].astype(np.float32)[:, None]
+        ahead = across[family] - across[some, None]
+        first, second = np.nonzero((ahead >= 4.0 * reach) & (ahead <= 12.0 * reach))
+        first, second, ahead = some[first], family[second], ahead[first, second]
+        fit = np.abs(aside[second] - aside[first]) <= 1.2 * ahead
+        pairs.append((first[fit], second[fit]))
     if not pairs:
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
     first, second = (np.concatenate(column) for column in zip(*pairs, strict=True))
