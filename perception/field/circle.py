@@ -54,7 +54,7 @@ class CircleConfig:
     min_turn_rad: float = 1.4
     max_straight: float = 0.7
     nod_rad: float = 0.006
-    tries: int = 3
+    tries: int = 2
     max_points: int = 70
 
 
@@ -156,9 +156,9 @@ def _candidates(pool: _Pool, radius: float, most: int) -> list[FloatArray]:
     reach = np.sqrt(pool.spread[:, 0, 0] + pool.spread[:, 1, 1])
     away = pool.places / np.maximum(np.hypot(pool.places[:, 0], pool.places[:, 1]), 1e-6)[:, None]
     smear = np.where(reach > 0.5 * _CELL_M, 0.7 * reach, 0.0)[:, None] * away
-    votes = (np.stack((pool.places - smear, pool.places, pool.places + smear))[:, :, None, :] + radius * _AROUND).reshape(
-        -1, 2
-    )
+    votes = (
+        np.stack((pool.places - smear, pool.places, pool.places + smear))[:, :, None, :] + radius * _AROUND
+    ).reshape(-1, 2)
     low = votes.min(axis=0) - 2.0 * _CELL_M
     cell = ((votes - low) / _CELL_M).astype(np.intp)
     size = cell.max(axis=0) + 3

@@ -34,7 +34,7 @@ _BESIDE = 4
 _PAD = 8
 _POINT_CELLS = 4
 """Every so many cells a piece gives a point."""
-_STEEPEST = 0.2
+_STEEPEST = 0.14
 _AROUND = (25, 1)
 _APART_PX = 4.5
 _LEAST_SIGMA = 0.06
@@ -57,7 +57,7 @@ class FarConfig:
 
     gate: float = 4.3
     near_m: float = 1.6
-    far_m: float = 5.0
+    far_m: float = 4.5
     most: int = 32
 
 

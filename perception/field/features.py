@@ -15,7 +15,6 @@ class LinePoint:
 
     pixel_px: Vec2
     position_in_robot_m: Vec2
-    covariance_m2: Cov2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,7 +30,7 @@ class LineConfig:
     min_strength: float = 42.0
     max_width_m: float = 0.045
     max_segments: int = 12
-    max_points: int = 380
+    max_points: int = 280
     shown_points: int = 60
 
     def __post_init__(self) -> None:

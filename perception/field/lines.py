@@ -26,6 +26,8 @@ _FAR_HULL_MARGIN_PX = 1.0
 _BOX_MARGIN_PX = 3.0
 _BLUR_PX = 6.0
 """What the lens and the shutter add to a line's width."""
+_LEAST_ARCS = 2
+"""A circle shows as short straight pieces before it is one: seen with fewer, it is not looked for."""
 _MOST_SIGMAS = 12.0
 """A single point is worth no more than this: paint with glare is not more of a line."""
 
@@ -72,7 +74,7 @@ class LineFinder:
         segments = self._finished(runs, points.strength, tilt_rad)
         used = np.unique(np.concatenate([run.chosen for run in runs] + [on_circle]))
         return FieldFeatures(
-            points=self._shown(points, used, tilt_rad),
+            points=self._shown(points, used),
             segments=segments,
             junctions=find_junctions(segments, self.camera, mask, boxes_px, tilt_rad),
             circle=circle,
@@ -139,6 +141,9 @@ class LineFinder:
             (long if is_long else short).append(run)
             if is_long:
                 firm[run.chosen] = True
+        nobody = np.zeros(0, np.intp)
+        if len(short) < _LEAST_ARCS:
+            return runs, None, nobody
         firm |= near_runs(flat, long, 3.0 * self.config.tolerance_px)
         # Weak points are mostly carpet; those of short segments have been believed already.
         believed = points.strength >= c.min_strength
@@ -146,7 +151,6 @@ class LineFinder:
             believed[run.chosen] = True
         pool = np.flatnonzero(~firm & believed)
         circle, inside = find_circle(c, self.camera, points.pixels_px[pool], ground[pool], grey, mask, tilt_rad)
-        nobody = np.zeros(0, np.intp)
         if circle is None:
             return runs, None, nobody
         mine = pool[inside]
@@ -179,22 +183,17 @@ class LineFinder:
             for i, run in zip(range(0, len(ends), 2), runs, strict=True)
         )
 
-    def _shown(self, points: Points, used: NDArray[np.intp], tilt_rad: Vec2) -> tuple[LinePoint, ...]:
+    def _shown(self, points: Points, used: NDArray[np.intp]) -> tuple[LinePoint, ...]:
         """Return at most `shown_points` of the points that lie on something found, spread evenly over them."""
         limit = self.config.shown_points
         if not len(used) or not limit:
             return ()
         order = used[np.lexsort((points.pixels_px[used, 1], points.pixels_px[used, 0]))]
         order = order[np.linspace(0, len(order) - 1, min(limit, len(order))).round().astype(int)]
-        pixels = points.pixels_px[order]
-        spread = self.camera.ground_covariance(pixels, tilt_rad)
+        pixels, places = points.pixels_px[order].tolist(), points.ground_m[order].tolist()
         return tuple(
-            LinePoint(
-                pixel_px=(p[0], p[1]), position_in_robot_m=(f[0], f[1]), covariance_m2=((s[0], s[1]), (s[2], s[3]))
-            )
-            for p, f, s in zip(
-                pixels.tolist(), points.ground_m[order].tolist(), spread.reshape(-1, 4).tolist(), strict=True
-            )
+            LinePoint(pixel_px=(p[0], p[1]), position_in_robot_m=(f[0], f[1]))
+            for p, f in zip(pixels, places, strict=True)
         )
 
 

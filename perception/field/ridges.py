@@ -44,7 +44,7 @@ class RidgeConfig:
     min_contrast: float = 0.015
     max_range_m: float = 4.6
     columns_px: int = 5
-    rows_px: int = 4
+    rows_px: int = 6
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.gate <= 100.0 or self.columns_px < 1 or self.rows_px < 1 or self.max_range_m <= 0.0:
@@ -74,6 +74,19 @@ class _Band:
     pitch: int
     thick: int
     boxes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one band gave: its scan lines, and for each point the cell along and the line, the box and the contrast."""
+
+    band: _Band
+    top: int
+    lines: Plane
+    along: NDArray[np.intp]
+    line: NDArray[np.intp]
+    box: NDArray[np.intp]
+    strength: Plane
 
 
 class RidgeScanner:
@@ -128,11 +141,22 @@ class RidgeScanner:
         parts = [part for band in self._bands if (part := self._scan_band(grey, mask, band)) is not None]
         if not parts:
             return Ridges(np.zeros((0, 2)), np.zeros(0), np.zeros(0, bool), np.zeros(0), np.zeros(0))
-        return Ridges(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        counts = [len(part.along) for part in parts]
+        centre, width = _centroids(parts)
 
-    def _scan_band(
-        self, grey: Plane, mask: NDArray[np.bool_], band: _Band
-    ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_], FloatArray, FloatArray] | None:
+        def each(values: list[float]) -> FloatArray:
+            return np.repeat(np.array(values), counts)
+
+        level = each([part.band.level for part in parts]).astype(bool)
+        pitch, thick = each([part.band.pitch for part in parts]), each([part.band.thick for part in parts])
+        along = (centre + 0.5) * pitch - 0.5
+        across = (np.concatenate([part.line for part in parts]) + 0.5) * thick - 0.5
+        top = each([part.top for part in parts])
+        pixels = np.stack((np.where(level, along, across), np.where(level, across, along) + top), axis=1)
+        strength = np.concatenate([part.strength for part in parts]).astype(float)
+        return Ridges(pixels, strength, level, thick, width * pitch)
+
+    def _scan_band(self, grey: Plane, mask: NDArray[np.bool_], band: _Band) -> _Part | None:
         height, columns = grey.shape
         largest = band.boxes[-1]
         # Upright scan lines need rows beyond the band to compare with.
@@ -166,17 +190,7 @@ class RidgeScanner:
         if not len(peak):
             return None
         which = np.argmax([contrast.ravel()[peak] for contrast in contrasts], axis=0)
-        centre, width = _centroid(lines, along, line, np.asarray(band.boxes)[which])
-        along_px = (centre + 0.5) * band.pitch - 0.5
-        line_px = (line + 0.5) * band.thick - 0.5
-        pixels = np.stack((along_px, line_px + top) if band.level else (line_px, along_px + top), axis=1)
-        return (
-            pixels,
-            best.ravel()[peak].astype(float),
-            np.full(len(peak), band.level),
-            np.full(len(peak), float(band.thick)),
-            width * band.pitch,
-        )
+        return _Part(band, top, lines, along, line, np.asarray(band.boxes)[which], best.ravel()[peak])
 
     def _mask_cells(
         self, mask: NDArray[np.bool_], shape: tuple[int, ...], band: _Band, top: int, size: tuple[int, int]
@@ -229,17 +243,22 @@ def _offset(box: int) -> int:
     return box + 1 if box == 3 else (3 * box + 1) // 2
 
 
-def _centroid(lines: Plane, along: Any, line: Any, box: Any) -> tuple[FloatArray, FloatArray]:
+def _centroids(parts: list[_Part]) -> tuple[FloatArray, FloatArray]:
     """Return centre and width of each band along its scan line, by what rises above a third of its contrast."""
+    box = np.concatenate([part.box for part in parts])
     reach = int(box.max()) + 1
     steps = np.arange(-reach, reach + 1)
-    rows = np.clip(along[:, None] + steps, 0, lines.shape[0] - 1)
-    window = lines[rows, line[:, None]]
-    away = np.abs(steps)[None, :]
+    window = np.concatenate(
+        [part.lines[np.clip(part.along[:, None] + steps, 0, len(part.lines) - 1), part.line[:, None]] for part in parts]
+    )
+    away = np.abs(steps)
     near = away <= (0.75 * box + 0.75)[:, None]
     beside = (away >= box[:, None]) & (away <= box[:, None] + 1)
-    base = (window * beside).sum(axis=1) / beside.sum(axis=1)
-    top = np.where(near, window, -1e9).max(axis=1)
-    weight = np.where(near, np.maximum(window - (base + 0.33 * (top - base))[:, None], 0.0), 0.0) + 1e-9 * near
-    centre: FloatArray = along + (weight * steps).sum(axis=1) / weight.sum(axis=1)
-    return centre, (weight > 1e-6).sum(axis=1).astype(float)
+    base = np.einsum("ns,ns->n", window, beside) / beside.sum(axis=1)
+    top = np.where(near, window, np.float32(-1e9)).max(axis=1)
+    weight = np.maximum(window - (base + 0.33 * (top - base))[:, None], 0.0)
+    weight *= near
+    width = np.count_nonzero(weight > 1e-6, axis=1).astype(float)
+    weight += 1e-9 * near
+    centre: FloatArray = np.concatenate([part.along for part in parts]) + (weight @ steps) / weight.sum(axis=1)
+    return centre, width
