@@ -23,6 +23,8 @@ _ARM_M = 0.12
 """A line that goes on this far beyond a meeting point has an arm there."""
 _LOOK_M = 0.18
 """How far beyond it is looked whether floor is to be seen at all."""
+_LEAST_M = 0.05
+_SLACK_PX = 12.0
 _SQUARE_RAD = math.radians(17.0)
 
 
@@ -48,32 +50,32 @@ def find_junctions(
 
     A direction without an arm counts only where floor is seen: what a robot hides may well go on.
     """
-    found: list[SeenJunction] = []
-    for i, a in enumerate(segments):
-        for b in segments[i + 1 :]:
-            junction = _meeting(a, b, camera, mask, boxes_px, tilt_rad)
-            if junction is not None:
-                found.append(junction)
-    return tuple(found)
+    if len(segments) < 2:
+        return ()
+    ends = np.array([segment.ends_in_robot_m for segment in segments])
+    way = ends[:, 1] - ends[:, 0]
+    length = np.hypot(way[:, 0], way[:, 1])
+    unit = way / np.maximum(length, 1e-9)[:, None]
+    sine = np.abs(np.outer(unit[:, 0], unit[:, 1]) - np.outer(unit[:, 1], unit[:, 0]))
+    square = np.triu(sine >= math.cos(_SQUARE_RAD)) & (length >= _LEAST_M) & (length >= _LEAST_M)[:, None]
+    pairs = [(ends[i], ends[j]) for i, j in np.argwhere(square).tolist()]
+    found = [_meeting(a, b, camera, mask, boxes_px, tilt_rad) for a, b in pairs]
+    return tuple(junction for junction in found if junction is not None)
 
 
 def _meeting(
-    a: LineSegment,
-    b: LineSegment,
+    a: FloatArray,
+    b: FloatArray,
     camera: CameraModel,
     mask: NDArray[np.bool_],
     boxes: tuple[BoxPx, ...],
     tilt_rad: Vec2,
 ) -> SeenJunction | None:
-    (a0, a1), (b0, b1) = (np.array(s.ends_in_robot_m) for s in (a, b))
+    (a0, a1), (b0, b1) = a, b
     ua, ub = a1 - a0, b1 - b0
     long_a, long_b = math.hypot(*ua), math.hypot(*ub)
-    if min(long_a, long_b) < 0.05:
-        return None
     ua, ub = ua / long_a, ub / long_b
     sine = float(ua[0] * ub[1] - ua[1] * ub[0])
-    if abs(sine) < math.cos(_SQUARE_RAD):
-        return None
     away = b0 - a0
     at_a = float(away[0] * ub[1] - away[1] * ub[0]) / sine
     at_b = float(away[0] * ua[1] - away[1] * ua[0]) / sine
@@ -82,7 +84,7 @@ def _meeting(
     if not np.isfinite(pixel).all():
         return None
     # Metres per pixel along each segment: far segments end where the last scan line happened to see them.
-    slack = [max(0.06, 12.0 * _pixel_size(camera, place, u, tilt_rad)) for u in (ua, ub)]
+    slack = [max(0.06, _SLACK_PX * _pixel_size(camera, place, u, tilt_rad)) for u in (ua, ub)]
     if not (-slack[0] < at_a < long_a + slack[0] and -slack[1] < at_b < long_b + slack[1]):
         return None
     arms: list[Vec2] = []

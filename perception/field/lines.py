@@ -10,6 +10,7 @@ from perception.camera.lens import distort, undistort
 from perception.camera.model import CameraModel
 from perception.field.circle import SeenCircle, find_circle
 from perception.field.edge import floor_hull
+from perception.field.extend import extended
 from perception.field.far import FarPieces, FarScanner
 from perception.field.features import FieldFeatures, LinePoint, LineSegment
 from perception.field.junctions import find_junctions
@@ -71,6 +72,7 @@ class LineFinder:
         sides = self._sides(points, tilt_rad)
         runs = [run for run in find_runs(self.config, points) if is_narrow(self.config, points, run, sides)]
         runs, circle, on_circle = self._with_circle(runs, points, grey, mask, tilt_rad)
+        runs = extended(runs, points, self.camera, grey, mask)
         segments = self._finished(runs, points.strength, tilt_rad)
         used = np.unique(np.concatenate([run.chosen for run in runs] + [on_circle]))
         return FieldFeatures(

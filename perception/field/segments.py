@@ -152,7 +152,7 @@ def is_narrow(config: LineConfig, points: Points, run: Run, sides: FloatArray) -
 
 
 def _pairs(
-    points: FloatArray, level: NDArray[np.bool_], step: FloatArray, most: int = 280, starts: int = 64
+    points: FloatArray, level: NDArray[np.bool_], step: FloatArray, most: int = 200, starts: int = 48
 ) -> tuple[Indices, Indices]:
     """Return pairs of points of one family, 4 to 12 scan lines apart, at most 50 degrees off across them."""
     pairs = []
