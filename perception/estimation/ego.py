@@ -197,8 +197,16 @@ class EgoFilter(ExtendedKalmanFilter):  # type: ignore[misc]
         return distance2
 
     def _update(self, correction: Correction, covariance: FloatArray) -> float:
-        self.update(correction.z, correction.jacobian, correction.predict, R=covariance, residual=correction.residual)
-        return float(self.y @ self.SI @ self.y)
+        """Update as filterpy does (Joseph form), without its copies: a replay does this a dozen times a frame."""
+        h = correction.jacobian(self.x)
+        y = correction.residual(correction.z, correction.predict(self.x))
+        ph = self.P @ h.T
+        inverse = np.linalg.inv(h @ ph + covariance)
+        gain = ph @ inverse
+        keep = _EYE - gain @ h
+        self.x = self.x + gain @ y
+        self.P = keep @ self.P @ keep.T + gain @ covariance @ gain.T
+        return float(y @ inverse @ y)
 
     # --- views --------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from perception.estimation.ball import BallTracker
 from perception.estimation.bounces import OPEN, Segment, Surroundings, field_walls, robot_discs
 from perception.estimation.config import EstimationConfig
 from perception.estimation.dead_reckoning import RobotBelief, RobotEstimator
+from perception.estimation.ego import Correction
 from perception.estimation.goals import GoalModel
 from perception.estimation.inputs import InputLedger
 from perception.estimation.localisation import LocalisationMonitor
@@ -144,11 +145,10 @@ class Estimator:
             self._free_range, self._free_range_ns = batch.free_range_m, t_ns
         verdicts = [self._maker.check(o, batch) for o in observations]
         goals = self._track(t_ns, batch, observations, verdicts)
-        if self._locator is not None:
-            self._locator.on_frame(batch, t_ns)
+        lines = self._locator.on_frame(batch, t_ns) if self._locator is not None else None
         searching = self._locator is not None and self._locator.searching
-        if self._goal_model is not None and self._monitor.on_field and not searching:
-            self._fuse_goals(self._goal_model, t_ns, batch.image_size_px, observations, goals, verdicts)
+        if self._monitor.on_field and not searching:
+            self._fuse(t_ns, batch.image_size_px, lines, observations, goals, verdicts)
         for verdict in verdicts or [Verdict.OK]:
             self.vision_ledger.note(verdict, batch.t_receive_ns)
         return tuple(verdicts)
@@ -292,25 +292,30 @@ class Estimator:
         places = [((float(t.filter.x[0]), float(t.filter.x[1])), t.filter.sigma_m()) for t in robots]
         return Surroundings(walls, robot_discs(places, self._body.radius_m))
 
-    def _fuse_goals(
+    def _fuse(
         self,
-        model: GoalModel,
         t_ns: int,
         size_px: tuple[int, int],
+        lines: Correction | None,
         observations: tuple[FieldObservation, ...],
         goals: list[int],
         verdicts: list[Verdict],
     ) -> None:
-        """Let goals that have been seen several times correct the pose: a single false box has no say."""
-        turn_rate = self._robot.trail.turn_rate_at(t_ns)
+        """Let lines, and goals that have been seen several times, correct the pose: a single false box has no say."""
+        corrections, seen = ([lines], [-1]) if lines is not None else ([], [])
         for i in goals:
-            x, p = self._robot.history.state_at(t_ns)
-            last_ns = self._goal_ns if self._goal_ns is not None else t_ns - NS_PER_S
-            correction = model.correction(observations[i], size_px, x, p, turn_rate, (t_ns - last_ns) / NS_PER_S)
-            if correction is None:
-                continue
-            (outcome,) = self._robot.fuse(t_ns, (correction,))
+            correction = self._goal_correction(t_ns, size_px, observations[i])
+            if correction is not None:
+                corrections.append(correction)
+                seen.append(i)
+        # One rewind and replay for all: it costs more than the corrections do.
+        outcomes = self._robot.fuse(t_ns, corrections) if corrections else ()
+        for i, outcome in zip(seen, outcomes, strict=True):
             accepted = outcome.verdict is Verdict.OK
+            if i < 0:
+                if accepted and self._locator is not None:
+                    self._locator.corrected(t_ns)
+                continue
             verdicts[i] = outcome.verdict
             if accepted:
                 self._goal_ns = t_ns
@@ -319,6 +324,14 @@ class Estimator:
             if self._monitor.landmark(accepted):
                 cfg = self.config.vision
                 self._robot.open_up(OPEN_SHARE * cfg.lost_sigma_m, OPEN_SHARE * cfg.lost_sigma_theta_rad)
+
+    def _goal_correction(self, t_ns: int, size_px: tuple[int, int], goal: FieldObservation) -> Correction | None:
+        if self._goal_model is None:
+            return None
+        x, p = self._robot.history.state_at(t_ns)
+        last_ns = self._goal_ns if self._goal_ns is not None else t_ns - NS_PER_S
+        turn_rate = self._robot.trail.turn_rate_at(t_ns)
+        return self._goal_model.correction(goal, size_px, x, p, turn_rate, (t_ns - last_ns) / NS_PER_S)
 
     def _path(self) -> EgoPath:
         trail = self._robot.trail

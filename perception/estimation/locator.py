@@ -14,6 +14,7 @@ import numpy as np
 from perception.camera.model import CameraModel
 from perception.estimation.config import EstimationConfig
 from perception.estimation.dead_reckoning import RobotEstimator
+from perception.estimation.ego import Correction
 from perception.estimation.localisation import LocalisationMonitor
 from perception.estimation.markings import MarkingModel
 from perception.localisation.field_map import FieldMap
@@ -21,8 +22,8 @@ from perception.localisation.search import Found, GlobalSearch, Prior
 from perception.localisation.view import LinePoints, goal_bearings
 from robot.core.clock import NS_PER_S
 from robot.core.field import FieldGeometry
-from robot.core.geometry import Pose2, Twist2, wrap_angle
-from robot.core.messages import DetectionBatch, Localisation, Verdict
+from robot.core.geometry import FloatArray, Pose2, Twist2, wrap_angle
+from robot.core.messages import DetectionBatch, Localisation
 
 KNOWN_HEADING_RAD = 0.6
 KNOWN_PLACE_M = 0.6
@@ -108,8 +109,13 @@ class Locator:
         self._before = None
         return True
 
-    def on_frame(self, batch: DetectionBatch, t_ns: int) -> None:
-        """Use a picture's lines and goals, seen at `t_ns` (within the history, not after it)."""
+    def on_frame(self, batch: DetectionBatch, t_ns: int) -> Correction | None:
+        """Use a picture's lines and goals, seen at `t_ns` (within the history, not after it).
+
+        Returns:
+            What the lines correct, for the caller to fuse (and to tell `corrected` of); None where they say nothing,
+            or where they go to the search.
+        """
         x, p, _ = self._robot.history.reconstruct(t_ns)
         trail = self._robot.trail
         twist = Twist2(trail.twist.vx_m_s, trail.twist.vy_m_s, trail.turn_rate_at(t_ns))
@@ -119,18 +125,24 @@ class Locator:
             self._search = self._new_search(None)
             self._remember()
         if self._search is None:
-            if points is not None:
-                self._track(points, x, p, t_ns)
-            return
+            if points is None or not self._monitor.on_field:
+                return None
+            return self._track(points, x, p, t_ns, trail.tilt_at(t_ns).sigma_rad)
         if state is Localisation.TRACKING:
             self._search = None  # goals have found it
-            return
+            return None
         odom = trail.at(t_ns)
         assert odom is not None  # the caller has asked
         vision = self._config.vision
         goals = goal_bearings(batch, self._camera, vision.goal_padding_px, vision.min_goal_score)
         m = self._camera.mounting
         self._search.views.offer(t_ns, odom, points, goals, (m.x_m, m.y_m))
+        return None
+
+    def corrected(self, t_ns: int) -> None:
+        """The correction of the picture of `t_ns` has been fused."""
+        self._line_ns = t_ns
+        self._monitor.lines()
 
     def step(self) -> None:
         """Do one slice of the search, if one is going on; set the pose when it has found it."""
@@ -146,21 +158,19 @@ class Locator:
     def _new_search(self, prior: Prior | None) -> GlobalSearch | None:
         return GlobalSearch(self._config.search, self._map, prior) if self._config.search.enabled else None
 
-    def _track(self, points: LinePoints, x: np.ndarray, p: np.ndarray, t_ns: int) -> None:
+    def _track(
+        self, points: LinePoints, x: FloatArray, p: FloatArray, t_ns: int, tilt_sigma_rad: float
+    ) -> Correction | None:
         cfg = self._config.markings
         interval_s = (t_ns - self._line_ns) / NS_PER_S if self._line_ns is not None else 1.0
-        fit = self._markings.fit(points, x, p, interval_s)
+        fit = self._markings.fit(points, x, p, interval_s, tilt_sigma_rad)
         if fit.points >= cfg.min_points:
             blend = 1.0 - math.exp(-min(interval_s, 0.1) / cfg.doubt_s)
             self._explained += blend * (fit.explained - self._explained)
             if self._explained < cfg.lost_share:
                 self._lose()
-                return
-        if fit.correction is not None:
-            (outcome,) = self._robot.fuse(t_ns, (fit.correction,))
-            if outcome.verdict is Verdict.OK:
-                self._line_ns = t_ns
-                self._monitor.lines()
+                return None
+        return fit.correction
 
     def _lose(self) -> None:
         self._monitor.lose()

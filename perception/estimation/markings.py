@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perception.camera.model import CameraModel
 from perception.estimation.ego import CAMERA, POSE, SIZE, THETA, Correction
@@ -22,7 +23,11 @@ from robot.core.messages import DetectionBatch, Vec2
 _FREE = np.r_[POSE, CAMERA]
 """What line points can tell: pose, and the camera's pitch, roll and yaw."""
 
-_ITERATIONS = 3
+_TILT = np.array([3, 4])
+_ITERATIONS = 2
+_COMPANY = 4
+"""So many points must lie on a marking in one picture before any of them counts."""
+
 _WEAK = 1e-9
 """Directions with less information than this share of the strongest are left out."""
 
@@ -48,6 +53,16 @@ class _Residuals:
     variance_m2: FloatArray
     by_state: FloatArray
     distance_m: FloatArray
+    label: NDArray[np.int16]
+
+    def of(self, chosen: NDArray[np.bool_]) -> _Residuals:
+        return _Residuals(
+            self.offset_m[chosen],
+            self.variance_m2[chosen],
+            self.by_state[chosen],
+            self.distance_m[chosen],
+            self.label[chosen],
+        )
 
 
 class MarkingModel:
@@ -62,7 +77,9 @@ class MarkingModel:
         """Place a picture's line points on the floor by what the state `x` (SIZE,) believes of the camera."""
         return line_points(batch, self._camera, self._config, tilt_rad, x[CAMERA], twist)
 
-    def fit(self, points: LinePoints, x: FloatArray, p: FloatArray, interval_s: float) -> MarkingFit:
+    def fit(
+        self, points: LinePoints, x: FloatArray, p: FloatArray, interval_s: float, tilt_sigma_rad: float = 0.0
+    ) -> MarkingFit:
         """Match points against the map from the belief (x, p).
 
         Args:
@@ -70,23 +87,26 @@ class MarkingModel:
             x: the state at the capture time, (SIZE,).
             p: its covariance.
             interval_s: time since the last picture that was used: errors repeat from picture to picture.
+            tilt_sigma_rad: what is not known of the body's nod in this picture: it moves all points together.
         """
         cfg = self._config
         prior = p[np.ix_(_FREE, _FREE)]
+        prior[_TILT, _TILT] += tilt_sigma_rad**2
         step = np.zeros(len(_FREE))
         found = self._residuals(points, x, step)
-        spread = found.variance_m2 + np.einsum("ni,ij,nj->n", found.by_state, prior, found.by_state)
+        spread = found.variance_m2 + ((found.by_state @ prior) * found.by_state).sum(axis=1)
         judged = found.variance_m2 < cfg.trust_sigma_m**2
         reach = np.minimum(cfg.gate_sigmas * np.sqrt(spread), cfg.max_offset_m)
         inside = found.distance_m < reach + 0.03
         near = inside & (np.abs(found.offset_m) < reach)
+        # One stray point beside a marking that nobody else sees would be believed in full in that direction.
+        near &= np.bincount(found.label[near], minlength=self._map.markings)[found.label] >= _COMPANY
         count = int(judged.sum())
         explained = float((near & judged).sum()) / count if count else 1.0
         if int(near.sum()) < cfg.min_points:
             return MarkingFit(None, count, explained)
         information = np.linalg.inv(prior)
-        some = points[near]
-        found = self._residuals(some, x, step)
+        some, found = points[near], found.of(near)
         for _ in range(_ITERATIONS):
             weight = self._weight(found)
             weighted = found.by_state * weight[:, None]
@@ -95,7 +115,7 @@ class MarkingModel:
             found = self._residuals(some, x, step)
         weight = self._weight(found)
         weighted = found.by_state * weight[:, None]
-        return MarkingFit(self._condense(x, step, weighted, found, interval_s), count, explained)
+        return MarkingFit(self._condense(x, step, weighted, found, interval_s, tilt_sigma_rad), count, explained)
 
     def _weight(self, found: _Residuals) -> FloatArray:
         """Return 1 / variance, less for points far off (Cauchy)."""
@@ -110,15 +130,22 @@ class MarkingModel:
         turned = places @ r.T
         nearest = self._map.nearest(turned + x[:2] + step[:2])
         normal_in_robot = nearest.normal @ r
-        variance = np.einsum("ni,nij,nj->n", normal_in_robot, points.covariances_m2, normal_in_robot)
+        nx, ny, noise = normal_in_robot[:, 0], normal_in_robot[:, 1], points.covariances_m2
+        variance = nx * nx * noise[:, 0, 0] + 2.0 * nx * ny * noise[:, 0, 1] + ny * ny * noise[:, 1, 1]
         by_state = np.empty((len(places), len(_FREE)))
         by_state[:, :2] = nearest.normal
         by_state[:, 2] = nearest.normal[:, 1] * turned[:, 0] - nearest.normal[:, 0] * turned[:, 1]
-        by_state[:, 3:] = np.einsum("ni,nij->nj", normal_in_robot, points.by_tilt)
-        return _Residuals(nearest.offset_m, variance, by_state, nearest.distance_m)
+        by_state[:, 3:] = (normal_in_robot[:, None, :] @ points.by_tilt)[:, 0]
+        return _Residuals(nearest.offset_m, variance, by_state, nearest.distance_m, nearest.label)
 
     def _condense(
-        self, x: FloatArray, step: FloatArray, weighted: FloatArray, found: _Residuals, interval_s: float
+        self,
+        x: FloatArray,
+        step: FloatArray,
+        weighted: FloatArray,
+        found: _Residuals,
+        interval_s: float,
+        tilt_sigma_rad: float,
     ) -> Correction:
         """Return the linearised points as rows of a square-root information matrix: z = L (x - x_lin) + noise."""
         cfg = self._config
@@ -140,4 +167,6 @@ class MarkingModel:
 
         repeats = 1.0 + 2.0 * cfg.correlation_s / max(interval_s, 1e-3)
         crowded = max(1.0, len(weighted) / cfg.independent_points)
-        return Correction(z, predict, lambda _: jacobian, np.eye(len(z)), inflation=repeats * crowded)
+        nod = tilt_sigma_rad * rows[:, _TILT]
+        noise = repeats * crowded * np.eye(len(z)) + nod @ nod.T
+        return Correction(z, predict, lambda _: jacobian, noise)

@@ -19,7 +19,7 @@ class MarkingConfig:
     max_range_m: float = 4.0
     sigma_px: float = 0.8
     readout_s: float = 0.015
-    independent_points: float = 12.0
+    independent_points: float = 24.0
     correlation_s: float = 0.08
     camera_sigma_rad: float = 0.004
     camera_walk_rad_per_rts: float = 0.0001

@@ -32,11 +32,14 @@ _SAMPLE_M = 0.02
 
 
 class Nearest(NamedTuple):
-    """The nearest markings of points (N,): signed distance (m), its gradient (N, 2), unsigned distance on the grid."""
+    """The nearest markings of points (N,): signed distance (m), its gradient (N, 2), unsigned distance on the grid, and
+    which marking it is.
+    """
 
     offset_m: FloatArray
     normal: FloatArray
     distance_m: FloatArray
+    label: NDArray[np.int16]
 
 
 class FieldMap:
@@ -45,6 +48,7 @@ class FieldMap:
     Attributes:
         symmetric: half a turn about the centre maps markings and walls onto themselves.
         goals_m: per goal of this field its two posts (2, 2), the +y one first.
+        markings: how many there are.
         bounds_m: the walls, (x_min, x_max, y_min, y_max).
     """
 
@@ -91,6 +95,7 @@ class FieldMap:
             centres.append(arc.centre_m)
             radii.append(arc.radius_m)
         self._names = [line.name for line in model.lines] + [arc.name for arc in model.arcs]
+        self.markings = len(self._names)
         self._normals, self._offsets = np.array(normals), np.array(offsets)
         self._centres, self._radii = np.array(centres), np.array(radii)
 
@@ -120,7 +125,7 @@ class FieldMap:
             reach = np.maximum(np.linalg.norm(spoke, axis=-1), 1e-6)
             normal[round_] = spoke / reach[:, None]
             offset[round_] = reach - radius[round_]
-        return Nearest(offset, normal, self._distance[cell].astype(np.float64))
+        return Nearest(offset, normal, self._distance[cell].astype(np.float64), label)
 
 
 def noise_level(sigma_m: FloatArray) -> NDArray[np.int32]:

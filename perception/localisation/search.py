@@ -99,6 +99,11 @@ class GlobalSearch:
         self.searches = 0
         """How often all poses were tried."""
 
+    @property
+    def busy(self) -> bool:
+        """True in the middle of a search, False while it waits for new views."""
+        return self._stage is not _Stage.GATHER
+
     # --- one slice ----------------------------------------------------------------------------------------------
 
     def step(self, odom_from_robot: Pose2) -> Found | None:
@@ -194,7 +199,7 @@ class GlobalSearch:
     def _rescore(self) -> None:
         last = min(self._next + 80, len(self._poses))
         some = slice(self._next, last)
-        self._rescored[some] = self.views.score(self._map, self._poses[some], slack_m=0.1)
+        self._rescored[some] = self.views.score(self._map, self._poses[some])
         if self.prior is not None:
             self._rescored[some] += self._best_prior(self._poses[some])
         self._next = last

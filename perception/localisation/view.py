@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perception.camera.model import CameraModel
 from perception.localisation.config import MarkingConfig
 from robot.core.geometry import FloatArray, Twist2
 from robot.core.messages import DetectionBatch, ObjectClass, Vec2
 
-_PROBE_RAD = 1e-3
 _PIXEL_CENTRE = 0.5
 
 
@@ -34,7 +34,7 @@ class LinePoints:
         """How many."""
         return len(self.places_m)
 
-    def __getitem__(self, chosen: slice) -> LinePoints:
+    def __getitem__(self, chosen: slice | NDArray[np.bool_]) -> LinePoints:
         """Some of them."""
         return LinePoints(self.places_m[chosen], self.covariances_m2[chosen], self.by_tilt[chosen])
 
@@ -81,8 +81,6 @@ def line_points(
     if not near.any():
         return None
     pixels, places = pixels[near], places[near]
-    by_pitch = (camera.ground_points(pixels, (tilt[0] + _PROBE_RAD, tilt[1])) - places) / _PROBE_RAD
-    by_roll = (camera.ground_points(pixels, (tilt[0], tilt[1] + _PROBE_RAD)) - places) / _PROBE_RAD
     covariances = camera.ground_covariance(pixels, tilt, sigma_px=config.sigma_px)
     foot = np.array([mounting.x_m, mounting.y_m])
     from_camera = places - foot
@@ -90,6 +88,9 @@ def line_points(
     from_camera = from_camera @ np.array([[c, s], [-s, c]])
     by_yaw = np.stack((-from_camera[:, 1], from_camera[:, 0]), axis=1)
     places = from_camera + foot
+    # Turning the ray about the robot's y (x) axis slides its place along the line of sight: see `ground_points`.
+    by_pitch = from_camera * (-places[:, :1] / mounting.height_m)
+    by_roll = from_camera * (places[:, 1:] / mounting.height_m)
     if config.readout_s > 0.0:
         # A row that is read out late was seen from where the robot was then.
         late_s = (pixels[:, 1] / k.height_px - 0.5)[:, None] * config.readout_s

@@ -126,7 +126,7 @@ class Views:
 
     # --- scores -------------------------------------------------------------------------------------------------
 
-    def score(self, field_map: FieldMap, poses: FloatArray, slack_m: float) -> FloatArray:
+    def score(self, field_map: FieldMap, poses: FloatArray) -> FloatArray:
         """Return the log-likelihoods (H,) of `field_from_odom` poses (H, 3) on the likelihood field."""
         points = self.joined().every(240)
         c, s = np.cos(poses[:, 2])[:, None], np.sin(poses[:, 2])[:, None]

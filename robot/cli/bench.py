@@ -59,11 +59,12 @@ def _others(figures: dict[str, Any], robot: Any, frames: list[Any], batches: lis
 
     figures["step"] = b.bench_step(robot, batches)
     figures["projection_us"] = b.bench_projection_us(robot.camera)
+    figures["hypotheses"] = b.bench_hypotheses(robot)
     figures["codec"] = b.bench_codec()
     figures["firmware_step"] = b.bench_firmware_step()
     figures["frame_codec_ms"] = b.bench_frame_codec_ms(frames[0])
     figures["simulation"] = simulation
-    for key in ("step", "projection_us", "codec", "firmware_step", "frame_codec_ms", "simulation"):
+    for key in ("step", "projection_us", "hypotheses", "codec", "firmware_step", "frame_codec_ms", "simulation"):
         print(f"{key:16s} {_text(figures[key])}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -13,6 +15,11 @@ from firmware_bridge.firmware.library import FirmwareLibrary, SensorInputs
 from firmware_bridge.link.framing import FrameDecoder, FrameEncoder
 from firmware_bridge.protocol.generated import CLASS_OF, SCHEMA_HASH, CommandFlag, Hello, MessageType
 from perception.camera.model import CameraModel
+from perception.localisation.field_map import FieldMap
+from perception.localisation.search import GlobalSearch
+from perception.localisation.view import GoalBearings, LinePoints
+from perception.localisation.views import Views
+from robot.core.geometry import Pose2
 from robot.core.messages import TickBatch
 from robot.recording.writer import encode_jpeg
 from robot.runtime.bench_vision import percentile
@@ -52,6 +59,34 @@ def bench_projection_us(camera: CameraModel, repeats: int = 2000) -> float:
         return camera.ground_point(330.0, 250.0)
 
     return statistics.median(durations_ms(project, repeats)) * 1e3
+
+
+def bench_hypotheses(
+    robot: Robot, hypotheses: int = 300, observations: int = 20, repeats: int = 300
+) -> dict[str, float]:
+    """Time the weighing of many poses by line points and a goal, and one slice of the search over the whole field."""
+    rng = np.random.default_rng(1)
+    search, field_map = robot.config.estimation.search, FieldMap(robot.field)
+    places = rng.uniform((0.4, -1.0), (3.0, 1.0), (observations, 2))
+    noise = np.tile(1e-3 * np.eye(2), (observations, 1, 1))
+    points = LinePoints(places, noise, np.zeros((observations, 2, 3)))
+    views = Views(dataclasses.replace(search, view_points=observations))
+    views.offer(0, Pose2(), points, [GoalBearings(0.1, -0.1)], (0.09, 0.0))
+    poses = rng.uniform((-4.5, -3.0, -3.1), (4.5, 3.0, 3.1), (hypotheses, 3))
+    weigh = durations_ms(lambda: views.score(field_map, poses), repeats)
+    slices: list[float] = []
+    while len(slices) < repeats:
+        finder = GlobalSearch(dataclasses.replace(search, min_views=1, min_points=1), field_map)
+        finder.views.offer(0, Pose2(), points, [], (0.09, 0.0))
+        finder.step(Pose2())
+        while finder.busy:
+            slices += durations_ms(functools.partial(finder.step, Pose2()), 1, warm_up=0)
+    return {
+        "weigh_median_ms": statistics.median(weigh),
+        "weigh_p99_ms": percentile(weigh, 99.0),
+        "slice_median_ms": statistics.median(slices),
+        "slice_p99_ms": percentile(slices, 99.0),
+    }
 
 
 def bench_codec(repeats: int = 5000) -> dict[str, float]:

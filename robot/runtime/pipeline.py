@@ -111,7 +111,8 @@ class Pipeline:
         self.times.lap("link_in")
         self._on_detections(batch)
         self.times.lap("observe")
-        self._estimator.locate()
+        if not batch.detections:  # a tick with a picture has enough to do
+            self._estimator.locate()
         self.times.lap("locate")
         world = self._estimator.world_model(now_ns)
         self.times.lap("world")
