@@ -1,4 +1,4 @@
-"""Localisation trials and their verdicts: the drive stays on the field, the hand is felt by no sensor, scores are right."""
+"""Localisation trials and their verdicts: the drive stays on the field, no sensor feels the hand, scores are right."""
 
 from __future__ import annotations
 
