@@ -203,6 +203,11 @@ class Simulation:
             others=world.others,
         )
 
+    def knock_camera(self, *, pitch_rad: float = 0.0, roll_rad: float = 0.0, yaw_rad: float = 0.0) -> None:
+        """Turn the camera on its mast, as a collision does."""
+        if self._camera is not None:
+            self._camera.knock(pitch_rad=pitch_rad, roll_rad=roll_rad, yaw_rad=yaw_rad)
+
     def state_bytes(self) -> bytes:
         """Return the physical state bit for bit, for proofs of determinism."""
         return self._world.state_bytes()

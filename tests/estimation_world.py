@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from perception.camera.model import CameraIntrinsics, CameraModel, CameraMounting
+from perception.camera.model import CameraModel
+from perception.camera.parameters import CameraIntrinsics, CameraMounting
 from perception.estimation.config import EstimationConfig
 from perception.estimation.estimator import Estimator
 from perception.estimation.odometry import wheel_matrix

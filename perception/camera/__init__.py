@@ -1,16 +1,16 @@
 """The camera's geometry: intrinsics, mounting, pixel to field plane with covariance, calibration."""
 
-from perception.camera.model import (
+from perception.camera.model import CameraModel, GroundPoint, load_camera
+from perception.camera.parameters import (
+    CalibrationUncertainty,
     CameraIntrinsics,
-    CameraModel,
     CameraMounting,
     CameraNoise,
     ContactRule,
-    GroundPoint,
-    load_camera,
 )
 
 __all__ = [
+    "CalibrationUncertainty",
     "CameraIntrinsics",
     "CameraModel",
     "CameraMounting",

@@ -15,15 +15,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from perception.camera.least_squares import minimise
-from perception.camera.model import CameraModel, CameraNoise
+from perception.camera.model import CameraModel
 from perception.camera.observe import ball_plane_m, ball_points_px, cut_sides
+from perception.camera.parameters import CALIBRATED, CalibrationUncertainty, CameraNoise
 from perception.camera.points import BallPlaces
 from robot.core.errors import CalibrationError
 from robot.core.geometry import FloatArray
 
-MOUNTING = ("x_m", "y_m", "height_m", "pitch_rad", "roll_rad", "yaw_rad")
-CONTACT = ("ball", "ball_bow_px")
-STANDARD = MOUNTING + CONTACT
+MOUNTING, CONTACT, STANDARD = CALIBRATED[:6], CALIBRATED[6:], CALIBRATED
 
 MAX_TYPICAL_RESIDUAL_PX = 12.0
 """A fit whose median residual is larger is not a fit: good detectors leave 1 to 4 px."""
@@ -40,7 +39,8 @@ class FitConfig:
     """How well the start is known (one sigma each), how noisy places are, and where Huber's loss turns linear.
 
     A ruler gives height to a centimetre; `x_m`, `y_m` also absorb where the overhead cameras think that the robot's
-    centre is. `ball` and `ball_bow_px` belong to the detector, not to the camera.
+    centre is. `ball` and `ball_bow_px` belong to the detector, not to the camera. `metre_sigma` fits errors on the
+    floor, all with that noise, in place of pixels: what is nearest to the table, not to the truth (comparisons only).
     """
 
     free: tuple[str, ...] = STANDARD
@@ -63,6 +63,7 @@ class FitConfig:
     min_points: int = 12
     row_terms: tuple[RowTerm, ...] = ()
     noise_rounds: int = 3
+    metre_sigma: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +250,9 @@ def _minimise(
     def residual(theta: FloatArray) -> FloatArray:
         camera = camera_of(theta)
         seen = _points(camera, table.boxes_px, config, theta[len(names) :])
+        if config.metre_sigma is not None:
+            floor = camera.ground_points(seen, plane_z_m=ball_plane_m(camera))
+            return np.asarray(np.nan_to_num(floor - table.places_in_robot_m, nan=10.0) / config.metre_sigma)
         whitened: FloatArray = (seen - _predict(camera, table)) / sigma
         return whitened
 
@@ -262,18 +266,28 @@ def _minimise(
     ground = camera.ground_points(
         _points(camera, table.boxes_px, config, theta[len(names) :]), plane_z_m=ball_plane_m(camera)
     )
+    pixels = _points(camera, table.boxes_px, config, theta[len(names) :]) - _predict(camera, table)
     return Calibration(
-        camera=camera,
+        camera=replace(camera, uncertainty=_uncertainty(names, least.covariance)),
         names=tuple(names) + tuple(f"row_term_{i}" for i in range(extras)),
         values=theta,
         sigmas=np.sqrt(np.diag(least.covariance)),
         covariance=least.covariance,
         errors_m=ground - table.places_in_robot_m,
-        residuals_px=least.residuals * sigma,
+        residuals_px=pixels,
         weights=least.weights,
         iterations=least.iterations,
         config=config,
     )
+
+
+def _uncertainty(names: Sequence[str], covariance: FloatArray) -> CalibrationUncertainty:
+    """Spread a fit's covariance over all that can be fitted; what was held fixed counts as known."""
+    rows = [CALIBRATED.index(n) for n in names if n in CALIBRATED]
+    mine = [k for k, n in enumerate(names) if n in CALIBRATED]
+    full = np.zeros((len(CALIBRATED), len(CALIBRATED)))
+    full[np.ix_(rows, rows)] = covariance[np.ix_(mine, mine)]
+    return CalibrationUncertainty(covariance=tuple(tuple(float(v) for v in row) for row in full))
 
 
 def _noise(fit: Calibration, table: BallPlaces) -> CameraNoise:

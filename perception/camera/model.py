@@ -18,7 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from perception.camera.lens import Distortion, distort, distortion_jacobian, undistort, valid_radius
+from perception.camera.lens import distort, distortion_jacobian, undistort, valid_radius
+from perception.camera.parameters import (
+    CalibrationUncertainty,
+    CameraIntrinsics,
+    CameraMounting,
+    CameraNoise,
+    ContactRule,
+)
 from robot.core.config import find_config, load
 from robot.core.geometry import FloatArray
 from robot.core.messages import Cov2, Vec2
@@ -26,81 +33,14 @@ from robot.core.messages import Cov2, Vec2
 Rows = tuple[float, float, float, float, float, float, float, float, float]
 """A rotation matrix, row by row."""
 
+ContactSlopes = tuple[float, float, float]
+"""How a box's point moves with the contact rule: rows (px) and plane height (m) per unit of `ball`, rows per pixel of
+`ball_bow_px`. Zero for what the contact rule of balls does not move."""
+
 _LEVEL: Vec2 = (0.0, 0.0)
+_NO_SLOPES: ContactSlopes = (0.0, 0.0, 0.0)
 _MIN_DROP = 1e-4
 """A ray must fall by this much per unit of focal length to count as hitting the floor (1700 m ahead at 0.17 m)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CameraIntrinsics:
-    """What belongs to lens and sensor: picture size, focal lengths, principal point (pixels), k1 k2 p1 p2 k3."""
-
-    width_px: int
-    height_px: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    distortion: Distortion = (0.0, 0.0, 0.0, 0.0, 0.0)
-
-    def __post_init__(self) -> None:
-        if min(self.width_px, self.height_px) < 1 or not (self.fx > 0.0 and self.fy > 0.0):
-            raise ValueError("width_px, height_px, fx and fy must be positive")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CameraMounting:
-    """Where the camera sits in the robot frame: metres from the centre on the floor, radians (see the module)."""
-
-    x_m: float = 0.0
-    y_m: float = 0.0
-    height_m: float = 0.17
-    pitch_rad: float = 0.0
-    roll_rad: float = 0.0
-    yaw_rad: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.height_m > 0.0:
-            raise ValueError(f"height_m must be above the floor, not {self.height_m}")
-        if not abs(self.pitch_rad) < math.pi / 2:
-            raise ValueError(f"pitch_rad must lie within a quarter turn, not {self.pitch_rad}: is it in degrees?")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ContactRule:
-    """Which point of a box is placed on the field, and how: shares of the box's height, counted up from its bottom.
-
-    A ball is placed by the point `ball` up its box, on the plane as far up the ball (0.5: centre on centre). Boxes
-    come larger than small balls, so the floor point itself is never seen well. `ball_bow_px` is the detector's habit
-    to place rows higher or lower away from the picture's middle column: it is added to the row, times the squared
-    column tangent ((u - cx) / fx). A robot stands `robot_depth_m` behind the foot of its front; a goal's mouth is
-    placed by its box's foot.
-    """
-
-    ball: float = 0.5
-    robot: float = 0.0
-    goal: float = 0.05
-    ball_bow_px: float = 0.0
-    robot_depth_m: float = 0.089
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CameraNoise:
-    """One sigma of what disturbs a single frame: pixels, the mounting's shaking, and what calibration left unknown.
-
-    `column_px` and `row_px` are the noise of a box point; `box_share` adds a share of the box's size to it, since
-    big boxes are placed less exactly. Angles move all rays together, so their error grows with range squared.
-    `position_m` is a floor that no range goes below.
-    """
-
-    column_px: float = 1.0
-    row_px: float = 1.0
-    box_share: float = 0.02
-    pitch_rad: float = 0.001
-    roll_rad: float = 0.001
-    yaw_rad: float = 0.001
-    height_m: float = 0.001
-    position_m: float = 0.003
 
 
 class GroundPoint(NamedTuple):
@@ -118,6 +58,19 @@ class CameraModel:
     mounting: CameraMounting
     contact: ContactRule = field(default_factory=ContactRule)
     noise: CameraNoise = field(default_factory=CameraNoise)
+    uncertainty: CalibrationUncertainty = field(default_factory=CalibrationUncertainty)
+
+    @cached_property
+    def _calibration_covariance(self) -> FloatArray | None:
+        rows = self.uncertainty.covariance
+        return np.array(rows, dtype=float) if rows else None
+
+    @cached_property
+    def _axes(self) -> tuple[tuple[float, float, float], ...]:
+        """The axes about which pitch, roll and yaw of the mounting turn the camera, robot frame."""
+        m = self.mounting
+        ahead = _yaw_pitch_roll(m.yaw_rad, m.pitch_rad, 0.0)
+        return (-math.sin(m.yaw_rad), math.cos(m.yaw_rad), 0.0), (ahead[0], ahead[3], ahead[6]), (0.0, 0.0, 1.0)
 
     @cached_property
     def _robot_from_optical(self) -> Rows:
@@ -190,7 +143,7 @@ class CameraModel:
         x, y = self._ideal(pixels[:, 0], pixels[:, 1])
         rows, centre = self._pose(tilt_rad)
         drop = np.where(_turn(rows, x, y)[2] < -_MIN_DROP, 1.0, np.nan)
-        xx, xy, yy = self._covariance(x, y, rows, centre[2] - plane_z_m, sigma[:, 0], sigma[:, 1])
+        xx, xy, yy = self._covariance(x, y, rows, centre[2] - plane_z_m, sigma[:, 0], sigma[:, 1], _NO_SLOPES)
         return np.stack((np.stack((xx, xy), axis=-1), np.stack((xy, yy), axis=-1)), axis=-2) * drop[:, None, None]
 
     def ground_point(
@@ -200,8 +153,12 @@ class CameraModel:
         tilt_rad: Vec2 = _LEVEL,
         plane_z_m: float = 0.0,
         sigma_px: Vec2 | None = None,
+        slopes: ContactSlopes = _NO_SLOPES,
     ) -> GroundPoint | None:
-        """Place one pixel on the plane, with its covariance; None at or above the horizon. The fast path."""
+        """Place one pixel on the plane, with its covariance; None at or above the horizon. The fast path.
+
+        `slopes` says how the pixel depends on the contact rule, whose fitted error then counts, too.
+        """
         x, y = self._ideal(float(u), float(v))
         rows, centre = self._pose(tilt_rad)
         dx, dy, dz = _turn(rows, x, y)
@@ -210,11 +167,15 @@ class CameraModel:
         height = centre[2] - plane_z_m
         reach = -height / dz
         su, sv = sigma_px or self._sigma_px
-        xx, xy, yy = self._covariance(x, y, rows, height, su, sv)
+        xx, xy, yy = self._covariance(x, y, rows, height, su, sv, slopes)
         return GroundPoint((centre[0] + reach * dx, centre[1] + reach * dy), ((xx, xy), (xy, yy)))
 
-    def _covariance(self, x: Any, y: Any, rows: Rows, height: float, su: Any, sv: Any) -> tuple[Any, Any, Any]:
-        """First-order covariance (xx, xy, yy) of h * d_xy / -d_z under errors of pixel, attitude, height and place."""
+    def _covariance(
+        self, x: Any, y: Any, rows: Rows, height: float, su: Any, sv: Any, slopes: ContactSlopes
+    ) -> tuple[Any, Any, Any]:
+        """First-order covariance (xx, xy, yy) of h * d_xy / -d_z under errors of pixel, attitude, height and place,
+        and of the calibration, whose errors are correlated (`uncertainty`).
+        """
         k, n = self.intrinsics, self.noise
         dx, dy, dz = _turn(rows, x, y)
         ax, ay = dx / -dz, dy / -dz
@@ -229,7 +190,8 @@ class CameraModel:
         c0x, c0y = rows[0] + ax * rows[6], rows[3] + ay * rows[6]
         c1x, c1y = rows[1] + ax * rows[7], rows[4] + ay * rows[7]
         px, py = su * gain * (c0x * ux + c1x * uy), su * gain * (c0y * ux + c1y * uy)
-        qx, qy = sv * gain * (c0x * vx + c1x * vy), sv * gain * (c0y * vx + c1y * vy)
+        rowx, rowy = gain * (c0x * vx + c1x * vy), gain * (c0y * vx + c1y * vy)
+        qx, qy = sv * rowx, sv * rowy
         # Small turns of the ray about the robot's axes: pitch e_y x d, roll e_x x d, yaw e_z x d.
         pitch, roll = n.pitch_rad * gain, n.roll_rad * gain
         tx, ty = pitch * (dz - ax * dx), -pitch * ay * dx
@@ -237,11 +199,28 @@ class CameraModel:
         wx, wy = -n.yaw_rad * gain * dy, n.yaw_rad * gain * dx
         hx, hy = n.height_m * ax, n.height_m * ay
         place = n.position_m * n.position_m
-        return (
-            px * px + qx * qx + tx * tx + rx * rx + wx * wx + hx * hx + place,
-            px * py + qx * qy + tx * ty + rx * ry + wx * wy + hx * hy,
-            py * py + qy * qy + ty * ty + ry * ry + wy * wy + hy * hy + place,
-        )
+        xx = px * px + qx * qx + tx * tx + rx * rx + wx * wx + hx * hx + place
+        xy = px * py + qx * qy + tx * ty + rx * ry + wx * wy + hx * hy
+        yy = py * py + qy * qy + ty * ty + ry * ry + wy * wy + hy * hy + place
+        known = self._calibration_covariance
+        if known is None:
+            return xx, xy, yy
+        jx: list[Any] = [1.0, 0.0, ax]
+        jy: list[Any] = [0.0, 1.0, ay]
+        for ex, ey, ez in self._axes:
+            lift = ex * dy - ey * dx
+            jx.append(gain * (ey * dz - ez * dy + ax * lift))
+            jy.append(gain * (ez * dx - ex * dz + ay * lift))
+        row_per_ball, plane_per_ball, row_per_bow = slopes
+        jx += [row_per_ball * rowx - plane_per_ball * ax, row_per_bow * rowx]
+        jy += [row_per_ball * rowy - plane_per_ball * ay, row_per_bow * rowy]
+        if isinstance(gain, float):
+            both = np.array((jx, jy))
+            extra = both @ known @ both.T
+            return xx + float(extra[0, 0]), xy + float(extra[0, 1]), yy + float(extra[1, 1])
+        both = np.stack([np.stack([np.broadcast_to(c, gain.shape) for c in j], axis=-1) for j in (jx, jy)], axis=-2)
+        extra = both @ known @ both.swapaxes(-1, -2)
+        return xx + extra[..., 0, 0], xy + extra[..., 0, 1], yy + extra[..., 1, 1]
 
     # --- world -> pixel ---------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 A ball is placed by one point of its box on the plane that runs as far up the ball (see `ContactRule`); a robot by the
 foot of its box, moved back to its centre; a goal by the foot of its box. Where the picture's edge cuts a box, the
 hidden side is rebuilt from the side that is seen, the noise is widened and `truncated` is set: a ball cut at the
-bottom (the last 0.4 m) keeps an exact bearing and is ranged by its top edge.
+bottom (the last 0.4 m) keeps an exact bearing and is ranged by its top edge; a robot whose foot is below the picture
+is ranged by its width.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from robot.core.messages import BoxPx, Detection, DetectionBatch, FieldObservati
 
 EDGE_MARGIN_PX = 2.0
 """A box this near to the picture's edge counts as cut by it (detectors stop a pixel or two short)."""
+
+_ROBOT_RADIUS_M = 0.09
+_WIDTH_SHARE = 0.12
+"""Noise of a robot's width in the picture, as a share of it: arms, covers and shadows belong to some boxes."""
 
 _CUT_SHARE = 0.15
 """Noise of a point rebuilt behind the picture's edge, as a share of the box."""
@@ -108,8 +113,10 @@ def _place_ball(box_px: BoxPx, camera: CameraModel, tilt_rad: Vec2) -> tuple[Gro
     elif left or right:
         sigma_u = math.hypot(sigma_u, 0.5 * width)
     u = column - 0.5
-    v = y_max - up * height - 0.5 + rule.ball_bow_px * ((u - camera.intrinsics.cx) / camera.intrinsics.fx) ** 2
-    point = camera.ground_point(u, v, tilt_rad, 2.0 * BALL_RADIUS_M * up, (sigma_u, sigma_v))
+    bow = ((u - camera.intrinsics.cx) / camera.intrinsics.fx) ** 2
+    v = y_max - up * height - 0.5 + rule.ball_bow_px * bow
+    slopes = (0.0, 0.0, bow) if bottom and not top else (-height, 2.0 * BALL_RADIUS_M, bow)
+    point = camera.ground_point(u, v, tilt_rad, 2.0 * BALL_RADIUS_M * up, (sigma_u, sigma_v), slopes)
     return point, left or top or right or bottom
 
 
@@ -125,6 +132,8 @@ def _place_standing(
     share = noise.box_share if is_robot else max(noise.box_share, 0.1)
     sigma_u = math.hypot(noise.column_px, noise.box_share * width)
     sigma_v = math.hypot(noise.row_px, share * height)
+    if is_robot and bottom and not (left or right):
+        return _place_by_width(box_px, camera, tilt_rad, sigma_u), True
     if left or right:
         sigma_u = math.hypot(sigma_u, 0.5 * width)
     if bottom:
@@ -138,6 +147,27 @@ def _place_standing(
     if point is not None and is_robot:
         point = _behind(point, camera, rule.robot_depth_m)
     return point, left or right or bottom
+
+
+def _place_by_width(box_px: BoxPx, camera: CameraModel, tilt_rad: Vec2, sigma_u: float) -> GroundPoint | None:
+    """Place a robot whose foot is below the picture: bearing from its middle, range from how wide a robot is."""
+    x_min, _, x_max, y_max = box_px
+    rays = camera.rays_in_robot([[x - 0.5, y_max - 0.5] for x in (x_min, x_max)], tilt_rad)
+    left, right = (math.atan2(float(ray[1]), float(ray[0])) for ray in rays)
+    half, bearing = 0.5 * math.remainder(left - right, math.tau), math.remainder(right, math.tau)
+    if not 0.0 < half < 0.5 * math.pi:
+        return None
+    bearing += half
+    distance = _ROBOT_RADIUS_M / math.sin(half)
+    c, s = math.cos(bearing), math.sin(bearing)
+    along = (distance * math.hypot(_WIDTH_SHARE, 2.0 * sigma_u / (x_max - x_min))) ** 2
+    across = (distance * math.hypot(sigma_u / camera.intrinsics.fx, camera.noise.yaw_rad)) ** 2
+    along, across = along + camera.noise.position_m**2, across + camera.noise.position_m**2
+    mixed = c * s * (along - across)
+    return GroundPoint(
+        (camera.mounting.x_m + distance * c, camera.mounting.y_m + distance * s),
+        ((c * c * along + s * s * across, mixed), (mixed, s * s * along + c * c * across)),
+    )
 
 
 def _behind(point: GroundPoint, camera: CameraModel, depth_m: float) -> GroundPoint:

@@ -23,6 +23,7 @@ from perception.estimation.locator import Locator
 from perception.estimation.sighting import HEIGHT_M, SightingMaker
 from perception.estimation.track import EgoPath, Track
 from perception.estimation.tracker import Tracker
+from perception.estimation.trail import DeadReckoning
 from robot.core.body import RobotBody
 from robot.core.clock import NS_PER_S
 from robot.core.field import FieldGeometry
@@ -211,6 +212,17 @@ class Estimator:
     def tilt_at(self, t_ns: int) -> Vec2:
         """Return the body's (pitch, roll) at a time within the history: what `observe` needs at the capture time."""
         return self._robot.trail.tilt_at(t_ns).angles_rad if self._robot.started else (0.0, 0.0)
+
+    def dead_reckoning_at(self, t_ns: int) -> DeadReckoning | None:
+        """Return the motion by wheels and gyro alone at a time within the history; None outside of it.
+
+        No landmark has moved it: what cameras see can be judged by it.
+        """
+        pose = self._robot.trail.at(t_ns) if self._robot.started else None
+        if pose is None:
+            return None
+        trail = self._robot.trail
+        return DeadReckoning(odom_from_robot=pose, turn_rate_rad_s=trail.turn_rate_at(t_ns), tilt=trail.tilt_at(t_ns))
 
     @property
     def localisation(self) -> Localisation:

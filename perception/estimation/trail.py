@@ -7,10 +7,20 @@ the odometry frame ("odom" of ROS REP-105) and are carried into the world frame 
 from __future__ import annotations
 
 import bisect
+from dataclasses import dataclass
 
 from perception.estimation.tilt import Tilt
 from robot.core.clock import NS_PER_S
 from robot.core.geometry import Pose2, Twist2, exponential_map
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeadReckoning:
+    """Where wheels and gyro say that the robot was, how fast it turned, and how its body leaned."""
+
+    odom_from_robot: Pose2
+    turn_rate_rad_s: float
+    tilt: Tilt
 
 
 class OdometryTrail:

@@ -1,70 +1,57 @@
-"""Fit the camera's mounting and the ball's contact rule to balls at measured places.
+"""Calibrate the camera: lens, mounting, contact rule; check it. Ten minutes, see docs/calibration.md.
 
 Example:
-    blackout calibrate session.csv --camera c922_640x480 --out cal.toml --report runs/calibration
+    blackout calibrate board board.pdf
+    blackout calibrate intrinsics file:board.mp4 --out lens.toml --report runs/lens
+    blackout calibrate lines runs/turn.mcap --camera lens.toml --out cal.toml --report runs/mounting
+    blackout calibrate balls session.csv --camera cal.toml --out cal.toml --report runs/balls
+    blackout calibrate check runs/trial.mcap
+
+A table of balls may be given without the word `balls`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from perception.camera import load_camera
-from perception.camera.calibration import CalibrationNotes, calibrate, leave_one_out, whole_boxes
-from perception.camera.calibration_report import compare, report_text, write_report
-from perception.camera.points import read_places
-from perception.camera.store import camera_to_toml
-from robot.core.errors import ConfigError
+from robot.cli._calibrate_balls import Balls, run_balls
+from robot.cli._calibrate_board import BoardFile, run_board
+from robot.cli._calibrate_check import Check, run_check
+from robot.cli._calibrate_intrinsics import Intrinsics, run_intrinsics
+from robot.cli._calibrate_lines import Lines, run_lines
+from robot.cli._calibrate_points import Points, run_points
+
+Args = (
+    Annotated[BoardFile, tyro.conf.subcommand("board")]
+    | Annotated[Intrinsics, tyro.conf.subcommand("intrinsics")]
+    | Annotated[Lines, tyro.conf.subcommand("lines")]
+    | Annotated[Points, tyro.conf.subcommand("points")]
+    | Annotated[Balls, tyro.conf.subcommand("balls")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
+)
+
+_WAYS = ("board", "intrinsics", "lines", "points", "balls", "check")
 
 
-@dataclass(frozen=True)
-class Args:
-    """Flags of `blackout calibrate`."""
-
-    points: Annotated[Path, tyro.conf.Positional]
-    """CSV of one session: boxes, the robot's pose and the ball's place (see docs/calibration.md)."""
-    camera: str = "c922_640x480"
-    """The camera as measured by hand: a TOML file or a shipped name. Its mounting is the start and the prior."""
-    out: Path | None = None
-    """Where the fitted camera goes (TOML, readable by --camera and --calibration)."""
-    report: Path | None = None
-    """A folder for report.txt, residuals.csv and residuals.png."""
-    compare: bool = False
-    """Compare models by leave-one-out and print a Markdown table, instead of fitting one."""
-    height_mm: float | None = None
-    """Height of the lens above the floor, by ruler, where it differs from the camera file."""
+def rewrite(argv: list[str]) -> list[str]:
+    """Put `balls` before the flags where no way of calibrating is named: the form of the first release."""
+    if not argv or argv[0] in (*_WAYS, "-h", "--help"):
+        return argv
+    return ["balls", *argv]
 
 
 def run(args: Args) -> int:
-    """Fit, print the report, write the files."""
-    if args.out is None and not args.compare:
-        raise ConfigError("nowhere to write the fitted camera", hint="add --out cal.toml (or --compare)")
-    start = load_camera(args.camera)
-    if args.height_mm is not None:
-        start = replace(start, mounting=replace(start.mounting, height_m=args.height_mm / 1000.0))
-    table = read_places(args.points)
-    whole = whole_boxes(table, start)
-    if not whole.all():
-        print(f"{int((~whole).sum())} boxes touch the picture's edge and are left out")
-        table = table.only(whole)
-    if args.compare:
-        print(compare(table, start))
-        return 0
-    fit = calibrate(table, start)
-    held_out = leave_one_out(table, fit, start)
-    text = report_text(table, fit, held_out)
-    print(text)
-    for note in CalibrationNotes(fit, start).lines():
-        print(f"note: {note}")
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        comment = f"Fitted by `blackout calibrate {args.points.name} --camera {args.camera}`.\n\n{text}"
-        args.out.write_text(camera_to_toml(fit.camera, comment), encoding="utf-8")
-        print(f"wrote {args.out}")
-    if args.report is not None:
-        for path in write_report(args.report, table, fit, held_out):
-            print(f"wrote {path}")
-    return 0
+    """Do it; returns the exit code."""
+    if isinstance(args, BoardFile):
+        return run_board(args)
+    if isinstance(args, Intrinsics):
+        return run_intrinsics(args)
+    if isinstance(args, Lines):
+        return run_lines(args)
+    if isinstance(args, Points):
+        return run_points(args)
+    if isinstance(args, Check):
+        return run_check(args)
+    return run_balls(args)

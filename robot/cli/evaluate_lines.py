@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.camera import CameraModel, load_camera
-from perception.camera.model import CameraIntrinsics
+from perception.camera.parameters import CameraIntrinsics
 from perception.field.boundary import CarpetScanner
 from perception.field.edge import floor_hull
 from perception.field.lines import FieldFeatures, LineConfig, LineFinder

@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_USAGE
     try:
         module = importlib.import_module(known[verb])
+        rest = module.rewrite(rest) if hasattr(module, "rewrite") else rest
         args = tyro.cli(module.Args, args=rest, prog=f"blackout {verb}", description=module.__doc__)
         return int(module.run(args))
     except RobotError as error:

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.camera.model import CameraIntrinsics, CameraModel, CameraMounting
+from perception.camera.model import CameraModel
+from perception.camera.parameters import CameraIntrinsics, CameraMounting
 from robot.core.body import RobotBody
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2, Twist2

@@ -92,6 +92,20 @@ class OnboardCamera:
         self.dropped = 0
         self.next_capture_ns = self._capture_time_ns(0)
 
+    def knock(self, *, pitch_rad: float = 0.0, roll_rad: float = 0.0, yaw_rad: float = 0.0) -> None:
+        """Turn the camera on its mast, from the next picture on: somebody or something has hit it."""
+        mounting = self.true_camera.mounting
+        self.true_camera = replace(
+            self.true_camera,
+            mounting=replace(
+                mounting,
+                pitch_rad=mounting.pitch_rad + pitch_rad,
+                roll_rad=mounting.roll_rad + roll_rad,
+                yaw_rad=mounting.yaw_rad + yaw_rad,
+            ),
+        )
+        self._warp = ShutterWarp(self.true_camera)
+
     def _capture_time_ns(self, index: int) -> int:
         """Return mid-exposure of picture `index`, on the grid of physics steps."""
         seconds = self._timing.phase_s + 0.5 * self.sensor.exposure_s + index / self._timing.rate_hz

@@ -14,7 +14,7 @@ from perception.camera.calibration_report import report_text, rmse_mm, write_rep
 from perception.camera.observe import ball_plane_m
 from perception.camera.points import BallPlaces, read_boxes, read_places
 from perception.camera.store import camera_to_toml
-from robot.cli import calibrate as calibrate_verb
+from robot.cli import _calibrate_balls as calibrate_verb
 from robot.cli import project as project_verb
 from robot.core.errors import CalibrationError, ConfigError, DataError
 from robot.core.geometry import Pose2
@@ -174,13 +174,13 @@ def test_project_reads_boxes_only(tmp_path):
 
 def test_calibrate_needs_somewhere_to_write(tmp_path):
     with pytest.raises(ConfigError, match="nowhere"):
-        calibrate_verb.run(calibrate_verb.Args(points=tmp_path / "x.csv"))
+        calibrate_verb.run_balls(calibrate_verb.Balls(points=tmp_path / "x.csv"))
 
 
 def test_the_real_session_keeps_its_measured_accuracy(tmp_path):
     source = shared_data("ball-range", "calibration-session.csv")
     cal, out = tmp_path / "cal.toml", tmp_path / "out.csv"
-    assert calibrate_verb.run(calibrate_verb.Args(points=source, out=cal, report=tmp_path / "report")) == 0
+    assert calibrate_verb.run_balls(calibrate_verb.Balls(points=source, out=cal, report=tmp_path / "report")) == 0
     assert (tmp_path / "report" / "report.txt").is_file()
     assert len((tmp_path / "report" / "residuals.csv").read_text().splitlines()) == 76
     assert project_verb.run(project_verb.Args(points=source, calibration=str(cal), out=out)) == 0

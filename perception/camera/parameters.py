@@ -1,0 +1,103 @@
+"""What describes one camera, as plain numbers: lens, mounting, contact rule, noise, and how well they are known.
+
+Each class is a section of a camera file (`robot/config/cameras/NAME.toml`). Axes and signs: `perception.camera.model`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from perception.camera.lens import Distortion
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CameraIntrinsics:
+    """What belongs to lens and sensor: picture size, focal lengths, principal point (pixels), k1 k2 p1 p2 k3."""
+
+    width_px: int
+    height_px: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion: Distortion = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if min(self.width_px, self.height_px) < 1 or not (self.fx > 0.0 and self.fy > 0.0):
+            raise ValueError("width_px, height_px, fx and fy must be positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CameraMounting:
+    """Where the camera sits in the robot frame: metres from the centre on the floor, radians (see the module)."""
+
+    x_m: float = 0.0
+    y_m: float = 0.0
+    height_m: float = 0.17
+    pitch_rad: float = 0.0
+    roll_rad: float = 0.0
+    yaw_rad: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.height_m > 0.0:
+            raise ValueError(f"height_m must be above the floor, not {self.height_m}")
+        if not abs(self.pitch_rad) < math.pi / 2:
+            raise ValueError(f"pitch_rad must lie within a quarter turn, not {self.pitch_rad}: is it in degrees?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContactRule:
+    """Which point of a box is placed on the field, and how: shares of the box's height, counted up from its bottom.
+
+    A ball is placed by the point `ball` up its box, on the plane as far up the ball (0.5: centre on centre). Boxes
+    come larger than small balls, so the floor point itself is never seen well. `ball_bow_px` is the detector's habit
+    to place rows higher or lower away from the picture's middle column: it is added to the row, times the squared
+    column tangent ((u - cx) / fx). A robot stands `robot_depth_m` behind the foot of its front; a goal's mouth is
+    placed by its box's foot.
+    """
+
+    ball: float = 0.5
+    robot: float = 0.0
+    goal: float = 0.05
+    ball_bow_px: float = 0.0
+    robot_depth_m: float = 0.089
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CameraNoise:
+    """One sigma of what disturbs a single frame: pixels, the mounting's shaking, and what calibration left unknown.
+
+    `column_px` and `row_px` are the noise of a box point; `box_share` adds a share of the box's size to it, since
+    big boxes are placed less exactly. Angles move all rays together, so their error grows with range squared.
+    `position_m` is a floor that no range goes below.
+    """
+
+    column_px: float = 1.0
+    row_px: float = 1.0
+    box_share: float = 0.02
+    pitch_rad: float = 0.001
+    roll_rad: float = 0.001
+    yaw_rad: float = 0.001
+    height_m: float = 0.001
+    position_m: float = 0.003
+
+
+CALIBRATED = ("x_m", "y_m", "height_m", "pitch_rad", "roll_rad", "yaw_rad", "ball", "ball_bow_px")
+"""The order of the rows of `CalibrationUncertainty.covariance`: six of the mounting, two of the contact rule."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrationUncertainty:
+    """How well a fit knows what it fitted: `covariance` (8, 8) over `CALIBRATED`, SI units and pixels.
+
+    Empty for a camera that was not fitted: then the angles and height of `CameraNoise` stand for it. All frames share
+    this error: no averaging over frames makes it smaller.
+    """
+
+    covariance: tuple[tuple[float, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        rows = len(CALIBRATED)
+        if self.covariance and (len(self.covariance) != rows or any(len(row) != rows for row in self.covariance)):
+            raise ValueError(f"covariance must have {rows} rows of {rows} numbers, or none")

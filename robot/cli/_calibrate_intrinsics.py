@@ -1,0 +1,136 @@
+"""`blackout calibrate intrinsics`: the lens from a video, a folder of pictures or the live camera."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from perception.camera import load_camera
+from perception.camera.board import Board, BoardKind, parse_squares
+from perception.camera.board_finder import find_board
+from perception.camera.board_views import ViewCollector, ViewConfig
+from perception.camera.intrinsics import Picture, collect, fit_intrinsics
+from perception.camera.intrinsics_report import report_text, write_report
+from perception.camera.store import camera_to_toml
+from perception.capture.files import PictureFolder, open_pictures
+from perception.capture.opening import open_source
+from perception.capture.source import CaptureConfig
+from robot.core.clock import MonotonicClock
+from robot.core.errors import CameraError, ConfigError
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """The lens (focal lengths, principal point, distortion) from pictures of a board.
+
+    Example: blackout calibrate intrinsics file:board.mp4 --squares 9x6 --out lens.toml --report runs/lens
+    """
+
+    source: Annotated[str, tyro.conf.Positional]
+    """file:VIDEO, file:FOLDER or a camera such as /dev/video0 (then it says what to show next)."""
+    out: Path | None = None
+    """Camera file to write: the lens that was found, everything else from --camera."""
+    report: Path | None = None
+    """A folder for report.txt, views.csv and the pictures coverage, residuals, undistorted."""
+    camera: str = "c922_640x480"
+    """Camera file (or shipped name) whose mounting and noise are kept."""
+    kind: BoardKind = BoardKind.CHARUCO
+    """charuco or chessboard."""
+    squares: str = "9x6"
+    """Columns x rows of squares (squares, not inner corners)."""
+    square_mm: float = 30.0
+    """Side of a square; the lens does not depend on it."""
+    max_pictures: int = 300
+    """Look at no more pictures of a video than this, evenly spread."""
+    size: str = "640x480"
+    """Picture size asked of a live camera."""
+    seconds: float = 180.0
+    """Stop a live camera after this long."""
+
+
+def run_intrinsics(args: Intrinsics) -> int:
+    """Collect, fit, report; returns 0."""
+    if args.out is None and args.report is None:
+        raise ConfigError("nowhere to write", hint="add --out lens.toml and --report FOLDER")
+    columns, rows = parse_squares(args.squares)
+    board = Board(kind=args.kind, columns=columns, rows=rows, square_m=args.square_mm / 1000.0)
+    keep: dict[str, Picture] = {}
+    if args.source.startswith("file:") or not args.source.startswith("/dev/"):
+        collector = collect(_remember(_pictures(args), keep), board)
+        print(f"{len(collector.views)} views kept, {collector.blurred} blurred, {collector.repeated} show nothing new")
+    else:
+        collector = _live(args, board, keep)
+    views = collector.chosen()
+    fit = fit_intrinsics(views, collector.size_px)
+    text = report_text(fit, board)
+    print(text)
+    camera = replace(load_camera(args.camera), intrinsics=fit.intrinsics)
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        comment = f"Lens by `blackout calibrate intrinsics`; everything else from {args.camera}.\n\n{text}"
+        args.out.write_text(camera_to_toml(camera, comment), encoding="utf-8")
+        print(f"wrote {args.out}; next: the mounting (blackout calibrate lines or balls --camera {args.out})")
+    if args.report is not None:
+        largest = max(fit.views, key=lambda view: view.fill)
+        sample = keep.get(largest.name)
+        for path in write_report(args.report, fit, board, sample[1] if sample is not None else None):
+            print(f"wrote {path}")
+    return 0
+
+
+def _pictures(args: Intrinsics) -> Iterator[Picture]:
+    source = open_pictures(Path(args.source.removeprefix("file:")), 30.0)
+    every = 1 if isinstance(source, PictureFolder) else max(1, -(-source.count // args.max_pictures))
+    try:
+        for index in range(0, source.count, every):
+            image = source.read(index)
+            if image is not None:
+                name = source.paths[index].name if isinstance(source, PictureFolder) else f"frame {index}"
+                yield name, image
+    finally:
+        source.close()
+
+
+def _remember(pictures: Iterator[Picture], keep: dict[str, Picture], most: int = 400) -> Iterator[Picture]:
+    """Pass pictures on; the report wants to show one of them."""
+    for picture in pictures:
+        if len(keep) < most:
+            keep[picture[0]] = picture
+        yield picture
+
+
+def _live(args: Intrinsics, board: Board, keep: dict[str, Picture]) -> ViewCollector:
+    """Collect from a camera, saying what is missing whenever that changes; ends when nothing is, or on Ctrl-C."""
+    width, _, height = args.size.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise ConfigError(f"not a picture size: {args.size!r}", hint="for example --size 640x480")
+    config = CaptureConfig(device=args.source, width_px=int(width), height_px=int(height), rate_hz=10.0)
+    collector = ViewCollector(ViewConfig(), (int(width), int(height)))
+    clock = MonotonicClock()
+    end_ns = clock.now_ns() + round(args.seconds * 1e9)
+    wishes: list[str] | None = None
+    print("show the board to the camera, still for a second at each place; Ctrl-C ends it")
+    try:
+        with open_source(config, clock) as source:
+            while clock.now_ns() < end_ns and wishes != []:
+                frame = source.next_frame(1.0)
+                if frame is None:
+                    if source.ended:
+                        raise CameraError(f"{args.source} gave no more pictures", hint="is it still plugged in?")
+                    continue
+                name = f"frame {frame.seq}"
+                view = find_board(frame.image_bgr, board, name)
+                problem = "no board" if view is None else collector.offer(view)
+                if problem is None:
+                    keep[name] = (name, frame.image_bgr)
+                now = collector.missing()
+                if problem is None and now != wishes:
+                    wishes = now
+                    print(f"{len(collector.views)} views; " + ("; ".join(wishes) if wishes else "all is there"))
+    except KeyboardInterrupt:
+        print("stopped; fitting what is there")
+    return collector

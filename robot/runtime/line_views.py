@@ -1,0 +1,100 @@
+"""What a recording shows of the field's lines, picture by picture, with the robot's dead reckoning at each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from firmware_bridge.link.link import Link
+from firmware_bridge.link.parameters import body_parameters
+from perception.camera.line_attitude import LineView
+from perception.camera.model import CameraModel
+from perception.estimation.estimator import Estimator
+from perception.estimation.trail import DeadReckoning
+from perception.field.boundary import CarpetScanner
+from perception.field.lines import LineConfig, LineFinder
+from robot.core.messages import CameraFrame, DetectionBatch, Vec2
+from robot.recording.reader import Recording
+from robot.runtime.robot_config import Robot
+
+_LATE_NS = 60_000_000
+"""A picture is looked at so long after it was taken: by then the telemetry of that moment has come."""
+
+
+def view_of_batch(batch: DetectionBatch, motion: DeadReckoning) -> LineView:
+    """Return the lines of one vision result with the motion at its capture time."""
+    return LineView(
+        t_ns=batch.t_capture_ns,
+        segments_px=batch.line_segments_px,
+        points_px=batch.line_points_px,
+        odom_from_robot=motion.odom_from_robot,
+        tilt_rad=motion.tilt.angles_rad,
+        tilt_sigma_rad=motion.tilt.sigma_rad,
+        turn_rate_rad_s=motion.turn_rate_rad_s,
+    )
+
+
+class PictureLines:
+    """Finds the lines of single pictures."""
+
+    def __init__(self, camera: CameraModel) -> None:
+        self._scanner, self._finder = CarpetScanner(camera=camera), LineFinder(LineConfig(), camera)
+
+    def find(
+        self, image_bgr: np.ndarray, tilt_rad: Vec2 = (0.0, 0.0)
+    ) -> tuple[tuple[tuple[float, float, float, float], ...], tuple[Vec2, ...]]:
+        """Return (segments, points), pixels."""
+        edge, mask = self._scanner.scan_with_mask(image_bgr)
+        found = self._finder.find(image_bgr, mask, edge, (), tilt_rad)
+        return tuple((*s.ends_px[0], *s.ends_px[1]) for s in found.segments), tuple(p.pixel_px for p in found.points)
+
+
+def line_views(recording: Recording, robot: Robot, camera: CameraModel) -> Iterator[LineView]:
+    """Yield the views of a recording in the order of time.
+
+    Lines are those that were found on board; where none were (line finding was off), they are found in the recorded
+    pictures.
+
+    Args:
+        recording: opened.
+        robot: its configuration (`robot.runtime.replay.robot_of`).
+        camera: the camera file to find lines with, where pictures are recorded.
+    """
+    link = Link(robot.config.link, body_parameters(robot.config.body))
+    estimator = Estimator(robot.config.estimation, robot.config.body, robot.field, camera)
+    pictures = None if _has_lines(recording) else recording.frames()
+    finder = PictureLines(camera)
+    waiting: CameraFrame | None = next(pictures, None) if pictures is not None else None
+    pending: list[DetectionBatch] = []
+    for tick in recording.ticks():
+        batch = tick.batch
+        for chunk in batch.serial:
+            for frame in link.on_bytes(chunk.data, chunk.t_receive_ns):
+                estimator.on_telemetry(frame)
+        if pictures is None:
+            pending += [d for d in batch.detections if d.valid]
+            while pending and pending[0].t_capture_ns <= batch.t_now_ns - _LATE_NS:
+                seen = pending.pop(0)
+                motion = estimator.dead_reckoning_at(seen.t_capture_ns)
+                if motion is not None:
+                    yield view_of_batch(seen, motion)
+            continue
+        while waiting is not None and waiting.t_capture_ns <= batch.t_now_ns - _LATE_NS:
+            motion = estimator.dead_reckoning_at(waiting.t_capture_ns)
+            if motion is not None:
+                segments, points = finder.find(waiting.image_bgr, motion.tilt.angles_rad)
+                yield LineView(
+                    t_ns=waiting.t_capture_ns,
+                    segments_px=segments,
+                    points_px=points,
+                    odom_from_robot=motion.odom_from_robot,
+                    tilt_rad=motion.tilt.angles_rad,
+                    tilt_sigma_rad=motion.tilt.sigma_rad,
+                    turn_rate_rad_s=motion.turn_rate_rad_s,
+                )
+            waiting = next(pictures, None)
+
+
+def _has_lines(recording: Recording) -> bool:
+    return any(d.line_segments_px for tick in recording.ticks() for d in tick.batch.detections)
