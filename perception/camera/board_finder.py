@@ -81,7 +81,10 @@ def other_size(image: NDArray[np.uint8], board: Board) -> tuple[int, int] | None
     sizes = [(c + 1, r + 1), (c - 1, r - 1), (c + 1, r), (c, r + 1), (c - 1, r), (c, r - 1), (r, c)]
     sizes += [(10, 7), (9, 6), (8, 6), (7, 5), (9, 7), (12, 9), (8, 8)]
     for columns, rows in dict.fromkeys(sizes):
-        if (columns, rows) != (c, r) and min(columns, rows) >= 4 and _chessboard(grey, columns, rows) is not None:
+        if (columns, rows) == (c, r) or min(columns, rows) < 4:
+            continue
+        quick = cv2.CALIB_CB_FAST_CHECK | cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE
+        if cv2.findChessboardCorners(grey, (columns - 1, rows - 1), flags=quick)[0]:
             return columns, rows
     return None
 

@@ -13,10 +13,23 @@ import math
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from perception.camera.line_attitude import QUARTER, Attitude, AttitudeConfig, LineView, fit_attitude
+import numpy as np
+
+from perception.camera.line_attitude import (
+    QUARTER,
+    Attitude,
+    AttitudeConfig,
+    LineView,
+    fit_attitude,
+    heading_given,
+)
 from perception.camera.model import CameraModel
 
 NS_PER_S = 1_000_000_000
+_LEAST_HEADINGS = 2
+_OVERLAP = 2.0
+_HOLD = 8
+"""So many doubtful headings in a row are a drift, not a jump."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,9 +46,9 @@ class BumpConfig:
     enabled: bool = True
     window_s: float = 4.0
     gap_s: float = 0.12
-    period_s: float = 1.0
-    max_turn_rate_rad_s: float = 2.5
-    max_sigma_rad: float = math.radians(0.4)
+    period_s: float = 1.1
+    max_turn_rate_rad_s: float = 3.5
+    max_sigma_rad: float = math.radians(0.5)
     min_shift_rad: float = math.radians(0.6)
     slack_rad: float = math.radians(0.12)
     sigmas: float = 4.0
@@ -48,9 +61,13 @@ class BumpConfig:
     clean_agreement: float = 0.85
     """Of the segments so many agree when nothing happened inside the window."""
 
-    min_yaw_rad: float = math.radians(1.2)
+    heading_doubt_rad: float = math.radians(0.6)
+    """What a field's heading that was known before may be off by, when it helps to tell a tilt."""
+
+    min_yaw_rad: float = math.radians(2.2)
+    yaw_sigmas: float = 3.0
     turn_share: float = 0.006
-    drift_rad_s: float = 0.002
+    drift_rad_s: float = 0.004
     attitude: AttitudeConfig = field(default_factory=lambda: AttitudeConfig(drift_sigma_rad_s=0.003, max_segments=90))
 
     def __post_init__(self) -> None:
@@ -62,7 +79,7 @@ class BumpConfig:
 class BumpReport:
     """How the camera sits against its calibration, by the lines up to `t_ns`.
 
-    Angles in radians, as in `CameraMounting`; `yaw_jump_rad` is what has jumped since the last sure heading, 0 where
+    Angles in radians, as in `CameraMounting`; `yaw_jump_rad` is the sum of all jumps of yaw since the start, 0 where
     nothing did. `bumped` is the verdict, confirmed.
     """
 
@@ -110,7 +127,10 @@ class BumpMonitor:
         self._next_ns = 0
         self._suspicions = 0
         self._yaw_suspicions = 0
-        self._settled: deque[_Heading] = deque(maxlen=8)
+        self._held = 0
+        self._usual = (0.0, 0.0, 0.0)
+        self._usual_shifted = False
+        self._settled: deque[_Heading] = deque(maxlen=24)
         self._yaw_jump = (0.0, 0.0)
         self._last_heading: float | None = None
         self._turned_rad = 0.0
@@ -134,16 +154,32 @@ class BumpMonitor:
         if view.t_ns < self._next_ns or len(self._views) < 4:
             return None
         self._next_ns = view.t_ns + round(c.period_s * NS_PER_S)
+        fit = self._fit(view.t_ns)
+        return None if fit is None else self._judge(fit, view.t_ns)
+
+    def _fit(self, t_ns: int) -> Attitude | None:
+        """Ask the lines in the window; failing that the newest of them, failing that with the heading that we know."""
+        c = self.config
         fit = fit_attitude(self._views, self.camera, c.attitude)
-        if fit is None or fit.inliers < c.clean_agreement * fit.segments:
-            # Perhaps the bump lies inside the window: what came after it agrees with itself.
-            newest = [v for v in self._views if v.t_ns > view.t_ns - round(0.5 * c.window_s * NS_PER_S)]
-            later = fit_attitude(newest, self.camera, c.attitude)
+        if fit is not None and self._says_something(fit) and fit.inliers >= c.clean_agreement * fit.segments:
+            return fit
+        # Perhaps the bump lies inside the window: what came after it agrees with itself.
+        newest = [v for v in self._views if v.t_ns > t_ns - round(0.5 * c.window_s * NS_PER_S)]
+        for views, known in ((newest, None), (newest, self._known_heading(t_ns))):
+            if views is newest and known is None and len(newest) < 4:
+                continue
+            later = fit_attitude(views, self.camera, c.attitude, known)
             if later is not None and self._says_something(later):
-                fit = later
-        if fit is None or not self._says_something(fit):
+                return later
+        return fit if fit is not None and self._says_something(fit) else None
+
+    def _known_heading(self, t_ns: int) -> tuple[float, float] | None:
+        """Return what earlier windows let expect of the field's heading; a slow drift of it is allowed for."""
+        if not self._settled or self._yaw_suspicions:
             return None
-        return self._judge(fit, view.t_ns)
+        now = _Heading(t_ns, 0.0, 0.0, self._turned_rad)
+        expected, doubt = _expected(list(self._settled), now, self.config)
+        return expected, math.hypot(doubt, self.config.heading_doubt_rad)
 
     def _says_something(self, fit: Attitude) -> bool:
         c = self.config
@@ -161,7 +197,7 @@ class BumpMonitor:
         limit = (0.6 if was else 1.0) * c.min_shift_rad
         shifted = size > limit and away > (0.6 if was else 1.0) * c.sigmas
         self._suspicions = self._suspicions + 1 if shifted else 0
-        yaw, yaw_sigma = self._yaw(fit, t_ns)
+        yaw, yaw_sigma = self._yaw(fit, t_ns, shifted)
         self.report = BumpReport(
             t_ns=t_ns,
             bumped=self._suspicions >= c.confirm or (was and shifted) or yaw != 0.0,
@@ -175,26 +211,43 @@ class BumpMonitor:
         )
         return self.report
 
-    def _yaw(self, fit: Attitude, t_ns: int) -> tuple[float, float]:
-        """Compare the field's heading with that of a window before this one; a jump stays reported."""
+    def _yaw(self, fit: Attitude, t_ns: int, shifted: bool) -> tuple[float, float]:
+        """Compare the field's heading with what earlier windows and the gyro's habits let expect; jumps add up."""
         c = self.config
-        now = _Heading(t_ns, fit.heading_rad, math.sqrt(fit.covariance[2, 2]), self._turned_rad)
-        window_ns = round(c.window_s * NS_PER_S)
-        before = [h for h in self._settled if h.t_ns <= t_ns - window_ns]
         clean = fit.inliers >= c.clean_agreement * fit.segments
         if not clean or (self._suspicions and self._suspicions < c.confirm):
             return self._yaw_jump
-        if before:
-            then = before[-1]
-            jump = math.remainder(then.heading_rad - now.heading_rad, QUARTER)
-            known = abs(self._yaw_jump[0])
-            drift = c.drift_rad_s * (t_ns - then.t_ns) / NS_PER_S + c.turn_share * abs(now.turned_rad - then.turned_rad)
-            sigma = math.sqrt(now.sigma_rad**2 + then.sigma_rad**2 + drift**2 + c.slack_rad**2)
-            far = abs(jump) > c.min_yaw_rad and abs(jump) > c.sigmas * sigma
-            self._yaw_suspicions = self._yaw_suspicions + 1 if far else 0
-            if self._yaw_suspicions >= c.confirm and known == 0.0:
-                self._yaw_jump = (jump, sigma)
-        self._settled.append(now)
+        # With pitch and roll as they usually are the heading is known far better than with those of one window.
+        if shifted != self._usual_shifted:
+            self._usual, self._usual_shifted = (0.0, 0.0, 0.0), shifted
+        count, pitch, roll = self._usual
+        count = min(count + 1.0, 20.0)
+        pitch += (fit.pitch_rad - pitch) / count
+        roll += (fit.roll_rad - roll) / count
+        self._usual = (count, pitch, roll)
+        found = heading_given(self._views, self.camera, pitch, roll, c.attitude)
+        if found is None:
+            return self._yaw_jump
+        now = _Heading(t_ns, found[0], math.hypot(found[1], c.slack_rad), self._turned_rad)
+        before = [h for h in self._settled if h.t_ns <= t_ns - round(c.window_s * NS_PER_S)]
+        if len(before) < _LEAST_HEADINGS:
+            self._settled.append(now)
+            return self._yaw_jump
+        expected, doubt = _expected(before, now, c)
+        jump, sigma = math.remainder(expected - now.heading_rad, QUARTER), math.hypot(doubt, now.sigma_rad)
+        if abs(jump) <= max(c.min_yaw_rad, c.yaw_sigmas * sigma):
+            self._yaw_suspicions = 0
+            # Half a jump is a window with a jump in it: not to be believed yet, but not for ever.
+            self._held = self._held + 1 if abs(jump) > 0.4 * max(c.min_yaw_rad, c.yaw_sigmas * sigma) else 0
+            if self._held % _HOLD == 0:
+                self._settled.append(now)
+            return self._yaw_jump
+        self._yaw_suspicions += 1
+        if self._yaw_suspicions >= c.confirm:
+            self._yaw_jump = (self._yaw_jump[0] + jump, sigma)
+            self._yaw_suspicions = 0
+            self._settled.clear()
+            self._settled.append(now)
         return self._yaw_jump
 
     def _forget(self) -> None:
@@ -202,6 +255,25 @@ class BumpMonitor:
         self._settled.clear()
         self._next_ns = 0
         self._suspicions = self._yaw_suspicions = 0
+
+
+def _expected(before: list[_Heading], now: _Heading, config: BumpConfig) -> tuple[float, float]:
+    """Return the heading that is to be expected now, and its sigma, by a line through earlier ones.
+
+    The gyro may drift with time and with the angle turned: both slopes are fitted, with what is possible as prior.
+    """
+    last = before[-1]
+    rows = np.array(
+        [(1.0, (h.t_ns - last.t_ns) / NS_PER_S, h.turned_rad - last.turned_rad) for h in (*before, now)], dtype=float
+    )
+    seen = np.array([math.remainder(h.heading_rad - last.heading_rad, QUARTER) for h in before])
+    weight = np.array([h.sigma_rad**-2.0 for h in before])
+    normal = rows[:-1].T @ (weight[:, None] * rows[:-1])
+    normal += np.diag([0.0, config.drift_rad_s**-2.0, config.turn_share**-2.0])
+    covariance = np.linalg.inv(normal)
+    # Windows overlap: several neighbours say what one would.
+    doubt = math.sqrt(float(rows[-1] @ covariance @ rows[-1]) * _OVERLAP)
+    return last.heading_rad + float(rows[-1] @ covariance @ rows[:-1].T @ (weight * seen)), doubt
 
 
 def mended(camera: CameraModel, report: BumpReport) -> CameraModel:

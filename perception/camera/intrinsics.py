@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -83,7 +83,7 @@ def collect(pictures: Iterable[Picture], board: Board, config: ViewConfig | None
         view = find_board(image, board, name)
         if view is not None:
             collector.offer(view)
-        elif len(empty) < 8:
+        elif len(empty) < 4:
             empty.append(image)
     if collector is None:
         raise CalibrationError("there is no picture to look at", hint="give a video or a folder of .jpg or .png files")
@@ -101,23 +101,25 @@ def _nothing(
             hint="hold it still for a second at each place, with more light (shorter exposure), and focus the lens",
         )
     for image in empty:
-        size = other_size(image, board)
-        if size is not None:
+        if has_markers(image, Board()) >= 4:
+            if board.kind is BoardKind.CHESSBOARD:
+                return CalibrationError("this is a ChArUco board, not a chessboard", hint="add --kind charuco")
+            return CalibrationError(
+                f"markers are seen, but no board of {board.columns}x{board.rows} squares",
+                hint="check --squares; boards written by `blackout calibrate board` work",
+            )
+        plain = replace(board, kind=BoardKind.CHESSBOARD)
+        size = other_size(image, plain)
+        if board.kind is BoardKind.CHESSBOARD and size is not None:
             return CalibrationError(
                 f"this is not a board of {board.columns}x{board.rows} squares, but of {size[0]}x{size[1]}",
                 hint=f"add --squares {size[0]}x{size[1]} (squares, not inner corners)",
             )
-        if board.kind is BoardKind.CHESSBOARD and has_markers(image, Board()) >= 4:
-            return CalibrationError("this is a ChArUco board, not a chessboard", hint="add --kind charuco")
-        if board.kind is BoardKind.CHARUCO:
-            if has_markers(image, board) >= 4:
-                return CalibrationError(
-                    f"markers are seen, but no board of {board.columns}x{board.rows} squares",
-                    hint="check --squares; boards written by `blackout calibrate board` work",
-                )
-            plain = Board(kind=BoardKind.CHESSBOARD, columns=board.columns, rows=board.rows, square_m=board.square_m)
-            if find_board(image, plain) is not None or other_size(image, plain) is not None:
-                return CalibrationError("this is a chessboard without markers", hint="add --kind chessboard")
+        if board.kind is BoardKind.CHARUCO and (size is not None or find_board(image, plain) is not None):
+            return CalibrationError(
+                "this is a chessboard without markers, or they are too small or blurred to be read",
+                hint="add --kind chessboard, or hold the board still, nearer, in more light",
+            )
     whole = "; a chessboard must be wholly in the picture" if board.kind is BoardKind.CHESSBOARD else ""
     return CalibrationError(
         f"no {board.text()} in any of {looked} pictures{whole}",

@@ -107,6 +107,7 @@ class _Lines:
         k = camera.intrinsics
         self.camera = camera
         self.config = config
+        self.known: Heading | None = None
         rows = [(i, *s) for i, view in enumerate(views) for s in view.segments_px]
         table = np.array(rows, dtype=float).reshape(-1, 5)
         ends = table[:, 1:].reshape(-1, 2, 2)
@@ -166,8 +167,15 @@ class _Lines:
         return np.asarray(np.sqrt(variance))
 
 
+Heading = tuple[float, float]
+"""The field's heading in the odometry frame at the last view, and one sigma of it (rad)."""
+
+
 def fit_attitude(
-    views: Sequence[LineView], camera: CameraModel, config: AttitudeConfig | None = None
+    views: Sequence[LineView],
+    camera: CameraModel,
+    config: AttitudeConfig | None = None,
+    heading: Heading | None = None,
 ) -> Attitude | None:
     """Fit pitch and roll to the directions of all lines of some views.
 
@@ -175,6 +183,7 @@ def fit_attitude(
         views: in the order of time; the more headings, the better pitch and roll can be told apart.
         camera: as it was calibrated.
         config: noise and search.
+        heading: what is known of the field's heading; then even a robot that stands still can tell a tilt.
 
     Returns:
         None where fewer than four segments are long enough.
@@ -183,6 +192,7 @@ def fit_attitude(
     if not views:
         return None
     lines = _Lines(views, camera, config)
+    lines.known = heading
     if len(lines) < 4:
         return None
     before = float(_costs(lines, np.zeros(1), np.zeros(1))[0]) / len(lines)
@@ -215,6 +225,25 @@ def fit_attitude(
     )
 
 
+def heading_given(
+    views: Sequence[LineView], camera: CameraModel, pitch_rad: float, roll_rad: float, config: AttitudeConfig
+) -> tuple[float, float] | None:
+    """Return the field's heading in the odometry frame at the last view, and its sigma, for a camera that is known.
+
+    Much surer than together with pitch and roll. None where fewer than four segments are long enough.
+    """
+    lines = _Lines(views, camera, config) if views else None
+    if lines is None or len(lines) < 4:
+        return None
+    direction = lines.direction(pitch_rad, roll_rad)
+    heading = _heading_of(direction, lines.sigma**-2.0)
+    for _ in range(4):
+        off = _quarter_turn(direction - heading)
+        robust = (1.0 + (off / lines.sigma / config.gate_sigmas) ** 2) ** -2 / lines.sigma**2
+        heading += float((robust * off).sum() / robust.sum())
+    return math.remainder(heading, QUARTER), math.sqrt(_repeats(lines) / float(robust.sum()))
+
+
 def _repeats(lines: _Lines) -> float:
     """Return how many segments say what one would say alone."""
     return max(1.0, min(lines.config.repeats, len(np.unique(lines.view)) / 2.0))
@@ -229,7 +258,10 @@ def _costs(lines: _Lines, pitch: FloatArray, roll: FloatArray) -> FloatArray:
     """Return the robust costs (G,) of shifts, each with the best heading for it."""
     direction = lines.directions(pitch, roll)
     turned = np.exp(4j * direction)
-    heading = np.angle(turned @ lines.sigma**-2.0)[:, None] / 4.0
+    total = turned @ lines.sigma**-2.0
+    if lines.known is not None:
+        total = total + _repeats(lines) * lines.known[1] ** -2.0 * np.exp(4j * lines.known[0])
+    heading = np.angle(total)[:, None] / 4.0
     off = _quarter_turn(direction - heading) / lines.sigma
     return np.asarray(np.minimum(off**2, lines.config.gate_sigmas**2).sum(axis=1))
 
@@ -240,6 +272,12 @@ def _refine(lines: _Lines, pitch: float, roll: float) -> tuple[float, FloatArray
     theta = np.array([pitch, roll, _heading_of(lines.direction(pitch, roll), lines.sigma**-2.0), 0.0])
     prior = np.diag([1e-6, 1e-6, 1e-6, config.drift_sigma_rad_s**-2])
     step = 1e-3
+    known, expected = 0.0, 0.0
+    if lines.known is not None:
+        # All segments together count `repeats` times too much; so must this.
+        known, expected = _repeats(lines) * lines.known[1] ** -2.0, lines.known[0]
+        theta[2] = expected
+        prior[2, 2] += known
     normal = prior
     for _ in range(12):
         base = lines.direction(theta[0], theta[1])
@@ -256,7 +294,10 @@ def _refine(lines: _Lines, pitch: float, roll: float) -> tuple[float, FloatArray
         scaled = off / lines.sigma
         robust = (1.0 + (scaled / config.gate_sigmas) ** 2) ** -2 / lines.sigma**2
         normal = np.einsum("ni,n,nj->ij", rows, robust, rows) + prior
-        move = -np.linalg.solve(normal, rows.T @ (robust * off) + prior @ (0.0, 0.0, 0.0, theta[3]))
+        pull = rows.T @ (robust * off)
+        pull[2] += known * math.remainder(theta[2] - expected, QUARTER)
+        pull[3] += prior[3, 3] * theta[3]
+        move = -np.linalg.solve(normal, pull)
         theta = theta + np.clip(move, -0.05, 0.05)
         if np.abs(move).max() < 1e-4:
             break

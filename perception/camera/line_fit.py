@@ -54,7 +54,7 @@ class LineFitConfig:
     point_px: float = 0.8
     point_m: float = 0.006
     slip_share: float = 0.03
-    slip_m: float = 0.001
+    slip_m: float = 0.0006
     turn_share: float = 0.01
     turn_rad: float = 0.001
     max_range_m: float = 3.0
@@ -324,8 +324,8 @@ class _Problem:
                 (now.x_m - was.x_m, now.y_m - was.y_m, math.remainder(now.theta_rad - was.theta_rad, math.tau))
             )
             way, turn = math.hypot(was.x_m, was.y_m), abs(was.theta_rad)
-            # A turn on the spot slips sideways, too: a millimetre or so for each radian.
-            sigma_m = math.hypot(c.slip_m, c.slip_share * way + 0.001 * turn)
+            # A turn on the spot slips sideways, too: a millimetre or two for each radian.
+            sigma_m = math.hypot(c.slip_m, c.slip_share * way + 0.002 * turn)
             sigma = np.array((sigma_m, sigma_m, math.hypot(c.turn_rad, c.turn_share * turn)))
             cos, sin = math.cos(poses[i].theta_rad), math.sin(poses[i].theta_rad)
             back = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])

@@ -11,28 +11,15 @@ from firmware_bridge.link.parameters import body_parameters
 from perception.camera.line_attitude import LineView
 from perception.camera.model import CameraModel
 from perception.estimation.estimator import Estimator
-from perception.estimation.trail import DeadReckoning
 from perception.field.boundary import CarpetScanner
 from perception.field.lines import LineConfig, LineFinder
 from robot.core.messages import CameraFrame, DetectionBatch, Vec2
 from robot.recording.reader import Recording
+from robot.runtime.camera_watch import view_of_batch
 from robot.runtime.robot_config import Robot
 
 _LATE_NS = 60_000_000
 """A picture is looked at so long after it was taken: by then the telemetry of that moment has come."""
-
-
-def view_of_batch(batch: DetectionBatch, motion: DeadReckoning) -> LineView:
-    """Return the lines of one vision result with the motion at its capture time."""
-    return LineView(
-        t_ns=batch.t_capture_ns,
-        segments_px=batch.line_segments_px,
-        points_px=batch.line_points_px,
-        odom_from_robot=motion.odom_from_robot,
-        tilt_rad=motion.tilt.angles_rad,
-        tilt_sigma_rad=motion.tilt.sigma_rad,
-        turn_rate_rad_s=motion.turn_rate_rad_s,
-    )
 
 
 class PictureLines:

@@ -41,12 +41,17 @@ from robot.core.messages import (
     WorldModel,
 )
 from robot.core.streams import STREAMS
+from robot.runtime.camera_watch import CODE as CAMERA_BUMPED
+from robot.runtime.camera_watch import CameraWatch
 from robot.runtime.pacing import StageTimes
 from robot.runtime.robot_config import RobotConfig
 from robot.runtime.supervisor import MOVING, Inputs, Supervisor
 
 SEED_SIGMA_M, NO_HEADING_RAD = 0.3, math.pi
 """The rules' seed: the robot stands within 0.5 m of it, its heading is not given."""
+
+_SOURCES = {"link": "link", "camera": "camera"}
+"""Who raises a fault, by the first word of its code."""
 
 
 class Decides(Protocol):
@@ -89,6 +94,7 @@ class Pipeline:
         self._limiter = MotionLimiter(config.control, config.body)
         self._health = HealthMonitor(STREAMS)
         self._supervisor = Supervisor(config.supervisor)
+        self._camera_watch = CameraWatch(config.bump, camera)
         self._referee: RefereeCommand | None = None
         self._estop = False
         self._standing_faults: tuple[str, ...] = ()
@@ -164,6 +170,7 @@ class Pipeline:
             self._health.heard("detections", seen.t_receive_ns)
             observations = observe(seen, self._camera, self._estimator.tilt_at(seen.t_capture_ns))
             self._estimator.on_observations(seen, observations)
+            self._camera_watch.on_detections(seen, self._estimator.dead_reckoning_at(seen.t_capture_ns))
 
     def _on_referee(self, commands: Iterable[RefereeCommand]) -> None:
         for command in commands:
@@ -195,6 +202,7 @@ class Pipeline:
         before, self._standing_faults = self._standing_faults, tuple(reasons)
         changes = [(code, detail) for code, detail in reasons.items() if code not in before]
         changes += [(code, "ended") for code in before if code not in reasons]
+        changes += [(CAMERA_BUMPED, detail) for detail in self._camera_watch.take_news()]
         return verdict.mode, tuple(self._fault(code, detail, now_ns) for code, detail in changes)
 
     def _fault(self, code: str, detail: str, now_ns: int) -> FaultEvent:
@@ -205,7 +213,7 @@ class Pipeline:
             t_receive_ns=now_ns,
             valid=True,
             code=code,
-            source="link" if code.startswith("link_") else "supervisor",
+            source=_SOURCES.get(code.partition("_")[0], "supervisor"),
             detail=detail,
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from control.config import ControlConfig
 from firmware_bridge.config import LinkConfig
+from perception.camera.bump import BumpConfig
 from perception.camera.model import CameraModel, load_camera
 from perception.capture.source import CaptureConfig
 from perception.detection.config import DetectionConfig
@@ -69,6 +70,7 @@ class RobotConfig:
     carpet: CarpetConfig = dataclasses.field(default_factory=CarpetConfig)
     lines: LineConfig = dataclasses.field(default_factory=LineConfig)
     vision: VisionConfig = dataclasses.field(default_factory=VisionConfig)
+    bump: BumpConfig = dataclasses.field(default_factory=BumpConfig)
     estimation: EstimationConfig = dataclasses.field(default_factory=EstimationConfig)
     control: ControlConfig = dataclasses.field(default_factory=ControlConfig)
     link: LinkConfig = dataclasses.field(default_factory=LinkConfig)

@@ -49,13 +49,13 @@ def turn_on_the_spot(rate_rad_s: float = 0.6, turns: float = 1.0) -> tuple[Leg, 
 
 
 def turn_and_shuttle(rate_rad_s: float = 0.6) -> tuple[Leg, ...]:
-    """Return a turn, then a drive ahead and back: the way on which forward is forward."""
+    """Return a turn, then half a metre ahead, a metre back and ahead again: the way on which forward is forward."""
     return (
         *turn_on_the_spot(rate_rad_s),
-        Leg(twist=Twist2(0.4, 0.0, 0.0), seconds=1.6, accel_m_s2=1.0),
-        Leg(twist=Twist2(), seconds=0.4, accel_m_s2=1.0),
-        Leg(twist=Twist2(-0.4, 0.0, 0.0), seconds=1.6, accel_m_s2=1.0),
-        Leg(twist=Twist2(), seconds=0.4, accel_m_s2=1.0),
+        Leg(twist=Twist2(0.5, 0.0, 0.0), seconds=1.2, accel_m_s2=1.0),
+        Leg(twist=Twist2(-0.5, 0.0, 0.0), seconds=2.9, accel_m_s2=1.0),
+        Leg(twist=Twist2(0.5, 0.0, 0.0), seconds=1.7, accel_m_s2=1.0),
+        Leg(twist=Twist2(), seconds=0.6, accel_m_s2=1.0),
     )
 
 
@@ -85,6 +85,7 @@ def drive(
     believed: CameraModel | None = None,
     every_s: float = 0.1,
     at: Sequence[tuple[float, Callable[[Simulation], None]]] = (),
+    seconds: float | None = None,
 ) -> Iterator[tuple[LineView, Simulation]]:
     """Yield the views of a scripted drive.
 
@@ -95,6 +96,7 @@ def drive(
         believed: the camera file that the line finder uses; `camera` by default.
         every_s: time between two pictures that are looked at.
         at: things that happen: (seconds after the first move, what).
+        seconds: end after so much of the script; all of it by default.
 
     Raises:
         SimulationError: no headless renderer.
@@ -107,7 +109,8 @@ def drive(
     estimator = Estimator(EstimationConfig(), body, setup.field, believed)
     scanner, finder = CarpetScanner(camera=believed), LineFinder(LineConfig(), believed)
     happenings = sorted(at, key=lambda item: item[0])
-    total_ns = START_NS + round(sum(leg.seconds for leg in legs) * NS_PER_S)
+    script_s = sum(leg.seconds for leg in legs)
+    total_ns = START_NS + round((script_s if seconds is None else min(seconds, script_s)) * NS_PER_S)
     twist = Twist2()
     with Simulation(setup, body, camera) as world:
         for now_ns in range(0, total_ns + TICK_NS, TICK_NS):
