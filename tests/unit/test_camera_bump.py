@@ -18,8 +18,8 @@ from robot.runtime.camera_watch import CODE
 from robot.runtime.pipeline import Pipeline
 from robot.runtime.robot_config import open_robot
 from sim.evaluation.calibration import bump_trial, turn_trial
-from tests.seen_lines import C922, lines_seen, mounted
 from tests.runtime_bench import MS, BenchWorld
+from tests.seen_lines import C922, lines_seen, mounted
 
 RATE_HZ = 15.0
 
