@@ -123,6 +123,15 @@ def test_parameters_are_read_and_set(capsys: pytest.CaptureFixture[str]) -> None
     assert "did you mean wheel_kp?" in capsys.readouterr().err
 
 
+def test_a_silent_port_is_no_answer(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = SimpleNamespace(read_available=lambda: b"", write=lambda _: None, close=lambda: None)
+    monkeypatch.setattr("robot.cli.link.open_transport", lambda _: silent)
+    assert main(["link", "parameters", "--port", "/dev/null"]) == 1
+    err = capsys.readouterr().err
+    assert "no answer to HELLO" in err
+    assert "link.baud" in err
+
+
 def test_find_port_asks_who_is_there(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
