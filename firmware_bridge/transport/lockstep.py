@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 from firmware_bridge.firmware.library import ActuatorOutputs, SensorInputs
 from firmware_bridge.link.framing import DELIMITER, FrameDecoder, encode_frame
-from firmware_bridge.protocol.generated import MessageType, Tick, TickAck
+from firmware_bridge.protocol.generated import SCHEMA_HASH, Hello, MessageType, Tick, TickAck
 from firmware_bridge.transport.base import Transport
 from robot.core.errors import LinkError
 
 _RELEASE_US = 0xFFFF_FFFF
+_BOOT_PATIENCE = 4
 
 
 def _wait_a_little() -> None:
@@ -29,7 +30,7 @@ class LockstepFirmware:
         patience: so many waits without an answer are an error.
 
     Raises:
-        LinkError: no answer: the firmware is not running, or is a match build.
+        LinkError: nothing is heard, or no answer: the firmware is not running, or is a match build.
     """
 
     def __init__(
@@ -48,9 +49,21 @@ class LockstepFirmware:
         self._to_send = b""
         self._tick = 0
         self._boot_id = boot_id
-        transport.write(DELIMITER)
+        self._wait_for_life()
         self._exchange(_restart(boot_id, 0))
         self._sent = b""  # whatever it said before the reset
+
+    def _wait_for_life(self) -> None:
+        # It may still be booting, and what comes then is lost: the restart is sent to one that speaks. In free run it
+        # does so by itself, in a lockstep that somebody left behind it answers HELLO.
+        hello = DELIMITER + encode_frame(MessageType.HELLO, 0, Hello(SCHEMA_HASH, 0, 1, 0, 0, b"lockstep").pack())
+        for i in range(_BOOT_PATIENCE * self._patience):
+            if i % max(self._patience // 20, 1) == 0:
+                self._transport.write(hello)
+            if self._transport.read_available():
+                return
+            self._wait()
+        raise LinkError("the firmware says nothing", hint="is it powered and running, and is the port's baud right?")
 
     def release(self) -> None:
         """Restart it once more, and let it run by its own clock again; the transport stays open.

@@ -21,6 +21,7 @@ from firmware_bridge.protocol.generated import AnyMessage, Health, Hello, StateF
 from firmware_bridge.transport.library import LibraryTransport
 from firmware_bridge.transport.lockstep import LockstepFirmware
 from firmware_bridge.transport.pty import PtyTransport
+from robot.core.errors import LinkError
 from tests.firmware_bench import TARGETS, need_gcc, need_target
 from tests.hil.scenarios import SCENARIOS, Script
 
@@ -109,6 +110,39 @@ def test_a_board_is_released_from_lockstep() -> None:
         transport.close()
     assert heard >= 20
     assert link.state is LinkState.READY
+
+
+class SlowStarter(LibraryTransport):
+    """A board that boots for a while: what it is told meanwhile is lost."""
+
+    def __init__(self, library: FirmwareLibrary, boots_for: int) -> None:
+        super().__init__(library)
+        self.boots_for = boots_for
+
+    def write(self, data: bytes) -> None:
+        if self.boots_for <= 0:
+            super().write(data)
+
+    def read_available(self) -> bytes:
+        self.boots_for -= 1
+        return super().read_available() if self.boots_for <= 0 else b""
+
+
+def test_a_board_that_boots_slowly_is_waited_for_and_a_dead_one_is_not() -> None:
+    need_gcc()
+    library = FirmwareLibrary(5)
+
+    def let_it_run() -> None:
+        library.step(SensorInputs())
+
+    firmware = LockstepFirmware(SlowStarter(library, 40), wait=let_it_run, patience=20)
+    assert play(firmware, SCENARIOS["handshake"]())[0] == GOLDEN["handshake"]
+    again = LockstepFirmware(
+        SlowStarter(library, 1), wait=let_it_run, patience=20
+    )  # left in lockstep: it answers HELLO
+    assert play(again, SCENARIOS["handshake"]())[0] == GOLDEN["handshake"]
+    with pytest.raises(LinkError, match="says nothing"):
+        LockstepFirmware(SlowStarter(library, 1000), wait=let_it_run, patience=20)
 
 
 def test_lockstep_begins_afresh_each_time() -> None:
