@@ -27,6 +27,8 @@ from firmware_bridge.transport.soak import soak
 from robot.core.errors import ConfigError
 from robot.core.messages import LinkHealth
 
+_OWN = ("rx_ok", "crc_errors", "cobs_errors", "length_errors", "sequence_gaps")
+
 
 @dataclass(frozen=True)
 class Args:
@@ -135,8 +137,9 @@ def _monitor(args: Args) -> int:
     last: LinkReport | None = None
     try:
         for report in itertools.islice(reports, args.seconds) if args.seconds else reports:
+            changes = _changes(last.health, report.health) if last is not None else ""
             last = report
-            print(_line(report), flush=True)
+            print(_line(report) + changes, flush=True)
     except KeyboardInterrupt:
         pass  # it is how one ends it
     finally:
@@ -167,10 +170,21 @@ def _line(report: LinkReport) -> str:
     )
 
 
+def _changes(before: LinkHealth, now: LinkHealth) -> str:
+    """Which counters of trouble have moved since the last line."""
+    own = {name: getattr(now, name) - getattr(before, name) for name in _OWN if name != "rx_ok"}
+    told = dict(before.device_counters)
+    quiet = {"rx_ok", "tx_frames", "uptime_ms", "drift_ppb"}
+    device = {n: value - told.get(n, 0) for n, value in now.device_counters if n not in quiet} if told else {}
+    moved = [f"here {name} +{more}" for name, more in own.items() if more > 0]
+    moved += [f"device {name} +{more}" for name, more in device.items() if more > 0 and not name.startswith("host_")]
+    return f"  [{', '.join(moved)}]" if moved else ""
+
+
 def _print_counters(health: LinkHealth) -> None:
     """All counters of both ends, side by side where both have one."""
     device = dict(health.device_counters)
-    own = {n: getattr(health, n) for n in ("rx_ok", "crc_errors", "cobs_errors", "length_errors", "sequence_gaps")}
+    own = {n: getattr(health, n) for n in _OWN}
     own |= {"overruns": device.pop("host_overruns", 0), "rejected": device.pop("host_rejected", 0)}
     own |= {"tx_frames": health.tx_frames, "reconnects": device.pop("host_reconnects", 0)}
     drift_ppb = device.pop("drift_ppb", 0)

@@ -19,6 +19,7 @@ from firmware_bridge.transport.soak import SoakReport
 from robot.cli import hil
 from robot.cli import link as link_verb
 from robot.cli.main import main
+from robot.core.messages import LinkHealth
 from tests.firmware_bench import need_gcc
 from tests.helpers import PROJECT
 
@@ -75,6 +76,16 @@ def test_monitor_waits_for_a_port_that_went_away(
     assert "waiting for it" in capsys.readouterr().out
     assert not told[-1].lost
     assert dict(told[-1].health.device_counters)["host_reconnects"] >= 1
+
+
+def test_what_has_moved_is_said() -> None:
+    times = {"seq": 0, "t_capture_ns": 0, "t_receive_ns": 0, "valid": True, "state": "ready"}
+    before = LinkHealth(**times, crc_errors=1, device_counters=(("ticks_missed", 5), ("uptime_ms", 100), ("kicks", 0)))
+    now = LinkHealth(
+        **times, crc_errors=3, rx_ok=9, device_counters=(("ticks_missed", 9), ("uptime_ms", 200), ("kicks", 0))
+    )
+    assert link_verb._changes(before, now) == "  [here crc_errors +2, device ticks_missed +4]"
+    assert link_verb._changes(now, now) == ""
 
 
 def test_a_missing_port_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
