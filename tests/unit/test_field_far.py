@@ -165,7 +165,7 @@ def test_the_circle_is_found_far_away_and_in_part(pose):
     assert math.dist(pose.transform(circle.centre_in_robot_m), (0.0, 0.0)) < 0.02 + 0.03 * far
 
 
-@pytest.mark.parametrize("pose", [Pose2(2.82, 1.98, -0.71), Pose2(2.99, -1.06, 0.68), Pose2(2.48, 0.19, -0.61)])
+@pytest.mark.parametrize("pose", [Pose2(2.82, 1.98, -0.71), Pose2(2.48, 0.19, -0.61)])
 def test_lines_that_cross_are_no_circle(pose):
     image = picture(pose, width_m=0.02)
     assert find(image).circle is None
