@@ -19,7 +19,7 @@ from perception.estimation.localisation import LocalisationMonitor
 from perception.estimation.markings import MarkingModel
 from perception.localisation.field_map import FieldMap
 from perception.localisation.search import Found, GlobalSearch, Prior
-from perception.localisation.view import LinePoints, goal_bearings
+from perception.localisation.view import LinePoints, away_from_goals, goal_bearings
 from robot.core.clock import NS_PER_S
 from robot.core.field import FieldGeometry
 from robot.core.geometry import FloatArray, Pose2, Twist2, wrap_angle
@@ -34,6 +34,10 @@ _SAME_M, _SAME_RAD = 0.3, math.radians(10.0)
 
 _LOST_SIGMA_M, _LOST_SIGMA_RAD = 2.0, 1.5
 """What is said of a pose that has been contradicted."""
+
+_SURE_GOAL = 0.6
+_GOAL_MISS_RAD, _DOUBT = 0.2, 0.3
+"""A sure goal this far from where the map has one, however near or cut it is, leaves so much of what lines explain."""
 
 _AGREES_NS, _AGREES_SHARE = 500_000_000, 0.7
 
@@ -127,7 +131,8 @@ class Locator:
         if self._search is None:
             if points is None or not self._monitor.on_field:
                 return None
-            return self._track(points, x, p, t_ns, trail.tilt_at(t_ns).sigma_rad)
+            believed = self._goals_speak(batch, Pose2(float(x[0]), float(x[1]), float(x[2])))
+            return self._track(points, x, p, t_ns, trail.tilt_at(t_ns).sigma_rad, believed)
         if state is Localisation.TRACKING:
             self._search = None  # goals have found it
             return None
@@ -159,18 +164,29 @@ class Locator:
         return GlobalSearch(self._config.search, self._map, prior) if self._config.search.enabled else None
 
     def _track(
-        self, points: LinePoints, x: FloatArray, p: FloatArray, t_ns: int, tilt_sigma_rad: float
+        self, points: LinePoints, x: FloatArray, p: FloatArray, t_ns: int, tilt_sigma_rad: float, believed: float
     ) -> Correction | None:
         cfg = self._config.markings
         interval_s = (t_ns - self._line_ns) / NS_PER_S if self._line_ns is not None else 1.0
         fit = self._markings.fit(points, x, p, interval_s, tilt_sigma_rad)
         if fit.points >= cfg.min_points:
             blend = 1.0 - math.exp(-min(interval_s, 0.1) / cfg.doubt_s)
-            self._explained += blend * (fit.explained - self._explained)
+            self._explained += blend * (believed * fit.explained - self._explained)
             if self._explained < cfg.lost_share:
                 self._lose()
                 return None
         return fit.correction
+
+    def _goals_speak(self, batch: DetectionBatch, pose: Pose2) -> float:
+        """Return by how much to believe the lines: less where a goal is seen and none of the map's is near there.
+
+        Lines alone may fit a wrong place for seconds: the robot is put down where the same lines run the same way.
+        """
+        seen = goal_bearings(batch, self._camera, self._config.vision.goal_padding_px, _SURE_GOAL)
+        m = self._camera.mounting
+        x, y = pose.transform((m.x_m, m.y_m))
+        miss = away_from_goals(seen, Pose2(x, y, pose.theta_rad), self._map.goals_m)
+        return 1.0 if miss is None or miss < _GOAL_MISS_RAD else _DOUBT
 
     def _lose(self) -> None:
         self._monitor.lose()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from perception.camera.model import CameraModel
 from perception.localisation.config import MarkingConfig
-from robot.core.geometry import FloatArray, Twist2
+from robot.core.geometry import FloatArray, Pose2, Twist2, wrap_angle
 from robot.core.messages import DetectionBatch, ObjectClass, Vec2
 
 _PIXEL_CENTRE = 0.5
@@ -97,6 +97,29 @@ def line_points(
         turning = np.stack((-places[:, 1], places[:, 0]), axis=1) * twist.omega_rad_s
         places = places + late_s * (turning + np.array([twist.vx_m_s, twist.vy_m_s]))
     return LinePoints(places, covariances, np.stack((by_pitch, by_roll, by_yaw), axis=2))
+
+
+def away_from_goals(seen: list[GoalBearings], field_from_camera: Pose2, goals_m: list[FloatArray]) -> float | None:
+    """Return by how much the goals seen miss every goal of the field, at best, rad; None where none is seen.
+
+    Args:
+        seen: of one picture.
+        field_from_camera: where the camera is believed to be; heading of the robot frame.
+        goals_m: posts (2, 2) per goal of the field, the +y one first.
+    """
+    best: float | None = None
+    for goal in seen:
+        for posts in goals_m:
+            angles = np.arctan2(posts[:, 1] - field_from_camera.y_m, posts[:, 0] - field_from_camera.x_m).tolist()
+            left, right = angles if posts[0, 0] > 0 else angles[::-1]
+            pairs = ((left, goal.left_rad), (right, goal.right_rad))
+            misses = [
+                abs(wrap_angle(post - field_from_camera.theta_rad - edge))
+                for post, edge in pairs
+                if not math.isnan(edge)
+            ]
+            best = max(misses) if best is None else min(best, max(misses))
+    return best
 
 
 def goal_bearings(
