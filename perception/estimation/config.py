@@ -252,6 +252,25 @@ class TiltConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BoundaryConfig:
+    """How long a near end of the carpet is remembered, and how much it takes to keep a ball from being born behind it.
+
+    A frame is remembered (one per `every_s`, for `span_s`) if at least `least_share` of its columns show an end within
+    `near_m` that lies on the edge's hull. A place is outside if by `least_frames` more frames saw the end before it
+    (by `margin`: metres, and a share of the range) than saw carpet there.
+    """
+
+    span_s: float = 4.0
+    every_s: float = 0.1
+    near_m: float = 0.9
+    on_hull_px: float = 3.0
+    least_share: float = 0.3
+    least_frames: int = 2
+    margin: Vec2 = (0.12, 0.2)
+    bearing_rad: float = 0.03
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FootprintConfig:
     """Where on the floor the camera can see an object, for robots without a camera model: a wedge ahead."""
 
@@ -274,6 +293,7 @@ class EstimationConfig:
     beam: BeamConfig = BeamConfig()
     tilt: TiltConfig = TiltConfig()
     footprint: FootprintConfig = FootprintConfig()
+    boundary: BoundaryConfig = BoundaryConfig()
     history_s: float = 0.6
     telemetry_max_age_s: float = 0.1
     vision_max_age_s: float = 0.5

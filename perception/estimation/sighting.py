@@ -10,6 +10,7 @@ import numpy as np
 
 from perception.camera.model import CameraModel
 from perception.camera.observe import EDGE_MARGIN_PX, side_bearings
+from perception.estimation.boundary_memory import BoundaryMemory
 from perception.estimation.config import EstimationConfig, TrackConfig
 from perception.estimation.track import Sighting
 from perception.estimation.visibility import CameraVisibility, FootprintVisibility, Occluder, Visibility, hidden
@@ -105,6 +106,7 @@ class SightingFrame:
     floor_unseen: bool = False
     """The carpet's edge is usually found, and not in this frame: what is on the field cannot be told."""
 
+    boundary: BoundaryMemory | None = None
     robots: tuple[FieldObservation, ...] = ()
     occluders: tuple[Occluder, ...] = ()
 
@@ -152,7 +154,7 @@ class SightingFrame:
             r @ covariance @ r.T,
             r @ bias @ r.T,
             observation.score,
-            birth=on_field and self._may_found(observation, bearing, range_m) and not robot_hidden,
+            birth=on_field and not robot_hidden and self._may_found(observation, bearing, range_m, position),
             feed=on_field or observation.object_class is ObjectClass.GOAL,
             box_px=observation.box_px,
         )
@@ -167,7 +169,7 @@ class SightingFrame:
         mount = self.camera.mounting
         return None if hidden(place, radius_m, (mount.x_m, mount.y_m), self.occluders) else range_m
 
-    def _may_found(self, observation: FieldObservation, bearing_rad: float, range_m: float) -> bool:
+    def _may_found(self, observation: FieldObservation, bearing_rad: float, range_m: float, position: Vec2) -> bool:
         """True when something new may stand there: on the carpet, and not a part of a robot."""
         if observation.object_class is not ObjectClass.GOAL:
             if self.floor_unseen or self._above_edge_px(observation.box_px) > self.config.birth_above_edge_px:
@@ -180,6 +182,8 @@ class SightingFrame:
                 and not self._foot_cut(observation)
             ):
                 return False  # Cut at the side, it may be anything anywhere on that bearing.
+            if self.boundary is not None and self.boundary.outside(position):
+                return False
         return self._on_carpet(bearing_rad, range_m)
 
     def _foot_cut(self, observation: FieldObservation) -> bool:
@@ -244,6 +248,7 @@ class SightingMaker:
         self._config = config
         self._camera = camera
         self._edge_known = False
+        self._boundary = BoundaryMemory(config.boundary)
         self._walls_m = field.wall_bounds_m()
         self._camera_height_m = camera.mounting.height_m if camera is not None else config.tilt.camera_height_m
         self._size = BoxSize(config, camera) if camera is not None else None
@@ -268,6 +273,7 @@ class SightingMaker:
     ) -> SightingFrame:
         """Return the view of one frame; `world_from_odom` None while the pose on the field is not trusted."""
         self._edge_known = self._edge_known or bool(batch.carpet_edge_px)
+        self._boundary.note(batch.t_capture_ns, odom_from_robot, batch)
         return SightingFrame(
             self._config,
             odom_from_robot,
@@ -282,4 +288,5 @@ class SightingMaker:
             float(batch.image_size_px[1]),
             carpet_hull(batch.carpet_edge_px) if batch.carpet_edge_px and batch.detections else (),
             self._edge_known and not batch.carpet_edge_px,
+            self._boundary,
         )

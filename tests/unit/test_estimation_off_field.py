@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from perception.estimation.boundary_memory import BoundaryMemory
 from perception.estimation.config import BALL_TRACK, EstimationConfig
 from perception.estimation.estimator import Estimator
 from perception.estimation.sighting import SightingMaker
@@ -116,3 +118,56 @@ def test_a_box_outside_the_walls_does_not_move_a_ball_at_the_wall() -> None:
     after = estimator.world_model(t).ball
     assert math.dist(after.ball_in_robot_m, before.ball_in_robot_m) < 0.01
     assert after.track_id == before.track_id
+
+
+def wall_ahead(t_ns: int, range_m: float) -> DetectionBatch:
+    """A frame that shows the carpet to end at a wall across the view."""
+    bearings = [0.45 - 0.9 * k / 79 for k in range(80)]
+    ranges = tuple((b, range_m / math.cos(b)) for b in bearings)
+    return frame(0, t_ns, carpet_edge_px=EDGE, free_range_m=ranges)
+
+
+def test_a_boundary_that_was_seen_close_by_is_remembered() -> None:
+    """Driven up to a low board, the camera looks over it on floor of the carpet's colour: nothing there is a ball."""
+    memory, config = BoundaryMemory(EstimationConfig().boundary), EstimationConfig().boundary
+    for k in range(6):
+        x = 0.1 * k
+        memory.note(k * 100_000_000, Pose2(x, 0.0, 0.0), wall_ahead(k * 100_000_000, 0.85 - x))
+    for k in range(6, 20):
+        memory.note(k * 100_000_000, Pose2(0.5, 0.0, 0.0), wall_ahead(k * 100_000_000, 15.0))
+        assert memory.outside((1.2, 0.0))
+        assert memory.outside((1.3, 0.2))
+        assert not memory.outside((0.9, 0.0))  # at the board, within the margin
+        assert not memory.outside((0.5, 0.0))
+        assert not memory.outside((0.0, 1.5))  # never looked there
+    later = int((config.span_s + 1.0) * 1e9)
+    memory.note(later, Pose2(0.5, 0.0, 0.0), wall_ahead(later, 15.0))
+    assert not memory.outside((1.2, 0.0))
+
+
+def test_a_robot_in_the_way_is_no_boundary() -> None:
+    """Its dip does not lie on the edge's hull: what is behind it may be on the field."""
+    memory = BoundaryMemory(EstimationConfig().boundary)
+    for k in range(10):
+        far = wall_ahead(k * 100_000_000, 4.0)
+        dip = range(30, 50)
+        edge = tuple((u, 300.0 if i in dip else v) for i, (u, v) in enumerate(far.carpet_edge_px))
+        ranges = tuple((b, 0.5 if i in dip else r) for i, (b, r) in enumerate(far.free_range_m))
+        memory.note(far.t_capture_ns, Pose2(), frame(k, far.t_capture_ns, carpet_edge_px=edge, free_range_m=ranges))
+    assert not memory.outside((1.5, 0.0))
+    assert not memory.outside((3.0, 0.3))
+
+
+def test_a_ball_behind_a_boundary_just_seen_is_not_born() -> None:
+    """The same through the estimator: the board 0.6 m ahead, then over it a ball at 1.0 m, with a clear edge beyond."""
+    for wall_m, born in ((0.6, False), (5.0, True)):
+        estimator, t = standing()
+        for _ in range(8):
+            t += 70_000_000
+            look(estimator, t, wall_ahead(t, wall_m))
+        for _ in range(5):
+            t += 35_000_000
+            box = ball_box((1.0, 0.0), 300.0)
+            batch = replace(wall_ahead(t, 12.0), detections=(detection(box),))
+            look(estimator, t, batch, sighting(t, (1.0, 0.0), box_px=box))
+        assert estimator.world_model(t).ball.valid is born
