@@ -24,6 +24,8 @@ def distort(x: Any, y: Any, coefficients: Distortion) -> tuple[Any, Any]:
         y: the same shape as `x`.
         coefficients: k1, k2, p1, p2, k3 as OpenCV counts them.
     """
+    if not any(coefficients):
+        return x, y
     k1, k2, p1, p2, k3 = coefficients
     r2 = x * x + y * y
     radial = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))

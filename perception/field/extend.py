@@ -17,7 +17,7 @@ Image = NDArray[np.uint8]
 
 _WINDOW_PX = 10.0
 _WINDOWS = 6
-_SAMPLES = 4
+_SAMPLES = 3
 """Per window."""
 _STEPS = (np.arange(_WINDOWS * _SAMPLES) + 0.5) * (_WINDOW_PX / _SAMPLES)
 _LEAST_SHARE = 0.55
@@ -46,11 +46,12 @@ def extended(runs: list[Run], points: Points, camera: CameraModel, grey: Image, 
     normal = np.stack((-outward[:, 1], outward[:, 0]), axis=1)
     steps = np.concatenate((-_STEPS[::-1], _STEPS))
     spots = ends[:, None] + steps[:, None] * outward[:, None]
-    sides = (-half - 3.5, -half - 2.0, 0.0 * half - 1.0, 0.0 * half, 0.0 * half + 1.0, half + 2.0, half + 3.5)
+    nothing = 0.0 * half
+    sides = (-half - 3.0, nothing - 1.0, nothing, nothing + 1.0, half + 3.0)
     aside = np.concatenate(sides, axis=1)
     flat = spots[:, None] + aside[..., None, None] * normal[:, None, None]
-    values = _sample(camera, grey, flat).reshape(len(ends), 7, 2 * _WINDOWS, _SAMPLES).mean(axis=3)
-    contrast = values[:, 2:5].mean(axis=1) - np.maximum(values[:, :2].mean(axis=1), values[:, 5:].mean(axis=1))
+    values = _sample(camera, grey, flat).reshape(len(ends), len(sides), 2 * _WINDOWS, _SAMPLES).mean(axis=3)
+    contrast = values[:, 1:4].mean(axis=1) - np.maximum(values[:, 0], values[:, 4])
     usual = contrast[:, :_WINDOWS].mean(axis=1, keepdims=True)
     beyond = contrast[:, _WINDOWS:]
     smooth = 0.5 * (beyond + np.concatenate((beyond[:, 1:], beyond[:, -1:]), axis=1))

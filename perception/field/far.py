@@ -58,7 +58,7 @@ class FarConfig:
     gate: float = 4.3
     near_m: float = 1.6
     far_m: float = 4.5
-    most: int = 32
+    most: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class FarScanner:
     def _tables(self) -> list[_Level]:
         levels = []
         slopes, blocks, cells = np.zeros(1, np.intp), _CELLS, 1
-        while blocks > 1:
+        while blocks > 2:  # pieces of half a picture; longer ones hardly find more
             cells, blocks = 2 * cells, blocks // 2
             most = min(math.ceil(_STEEPEST * (cells - 1) * self.cell_px), self.rows // 2 - 4)
             wider = np.arange(-most, most + 1)

@@ -252,13 +252,14 @@ def _centroids(parts: list[_Part]) -> tuple[FloatArray, FloatArray]:
         [part.lines[np.clip(part.along[:, None] + steps, 0, len(part.lines) - 1), part.line[:, None]] for part in parts]
     )
     away = np.abs(steps)
-    near = away <= (0.75 * box + 0.75)[:, None]
-    beside = (away >= box[:, None]) & (away <= box[:, None] + 1)
-    base = np.einsum("ns,ns->n", window, beside) / beside.sum(axis=1)
-    top = np.where(near, window, np.float32(-1e9)).max(axis=1)
-    weight = np.maximum(window - (base + 0.33 * (top - base))[:, None], 0.0)
-    weight *= near
-    width = np.count_nonzero(weight > 1e-6, axis=1).astype(float)
-    weight += 1e-9 * near
-    centre: FloatArray = np.concatenate([part.along for part in parts]) + (weight @ steps) / weight.sum(axis=1)
+    near = (away <= (0.75 * box + 0.75)[:, None]).astype(np.float32)
+    beside = ((away >= box[:, None]) & (away <= box[:, None] + 1)).astype(np.float32)
+    base = (window * beside).sum(axis=1) / beside.sum(axis=1)
+    weight = (window - base[:, None]) * near
+    weight -= 0.33 * weight.max(axis=1, keepdims=True)
+    weight = np.maximum(weight, 0.0) * near
+    width = np.count_nonzero(weight > 1e-4, axis=1).astype(float)
+    weight += 1e-6 * near
+    shift = (weight @ steps.astype(np.float32)) / weight.sum(axis=1)
+    centre: FloatArray = np.concatenate([part.along for part in parts]) + shift.astype(float)
     return centre, width

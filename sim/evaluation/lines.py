@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perception.camera.model import CameraModel
 from perception.field.lines import FieldFeatures
@@ -16,6 +18,8 @@ from sim.evaluation.field_pictures import FieldPicture
 TOLERANCE_PX = 2.0
 WIDE_PX = 0.3
 """Lines that are narrower than this in the picture are counted apart, too: 10 mm across the view from 1.9 m on."""
+WIDTHS_PX = (0.15, 0.3, 1.0)
+"""Bounds of the classes of width."""
 _JUNCTION_PX = 6.0
 _STEP_PX = 2.0
 _CIRCLE_RADIUS_M = 0.5
@@ -41,6 +45,7 @@ class LineScores:
     true_wide_px: float = 0.0
     covered_wide_px: float = 0.0
     by_range: dict[str, list[float]] = field(default_factory=dict)
+    by_width: dict[str, list[float]] = field(default_factory=dict)
     junctions_found: int = 0
     junctions_right: int = 0
     junctions_right_kind: int = 0
@@ -83,15 +88,17 @@ class LineScores:
         self._add_circle(truth, found)
         return one
 
-    def _add_ranges(self, truth: FieldPicture, covered: FloatArray) -> None:
+    def _add_ranges(self, truth: FieldPicture, covered: NDArray[np.bool_]) -> None:
         if not len(truth.points_px):
             return
         distance = np.hypot(*truth.camera.ground_points(truth.points_px).T)
         for low, high in ((0.0, 1.0), (1.0, 2.0), (2.0, 3.0), (3.0, 4.0)):
             inside = truth.visible & (distance >= low) & (distance < high)
-            sums = self.by_range.setdefault(f"{low:g}-{high:g} m", [0.0, 0.0])
-            sums[0] += float(truth.weight_px[inside].sum())
-            sums[1] += float(truth.weight_px[inside & covered].sum())
+            _add(self.by_range, f"{low:g}-{high:g} m", truth, inside, covered)
+        for low, high in itertools.pairwise((0.0, *WIDTHS_PX, math.inf)):
+            inside = truth.visible & (truth.width_px >= low) & (truth.width_px < high)
+            name = f"{low:g}-{high:g} px" if math.isfinite(high) else f"from {low:g} px"
+            _add(self.by_width, name, truth, inside, covered)
 
     def _add_junctions(self, truth: FieldPicture, found: FieldFeatures) -> None:
         places = np.array([j.pixel_px for j in found.junctions]).reshape(-1, 2)
@@ -139,11 +146,25 @@ class LineScores:
             f"recall    {self.covered_wide_px / max(self.true_wide_px, 1e-9):.3f} by pixels of lines that are at least "
             f"{WIDE_PX} px wide in the picture",
             "recall by range: " + ", ".join(f"{name} {value:.3f}" for name, value in share.items()),
+            "recall by width in the picture (share of all): "
+            + ", ".join(
+                f"{name} {covered / max(true, 1e-9):.3f} ({true / max(self.true_px, 1e-9):.2f})"
+                for name, (true, covered) in self.by_width.items()
+            ),
             f"junctions: {self.junctions_right} of {self.junctions_found} found are right, "
             f"{self.junctions_seen} of {self.junctions_true} seen, {wrong_kind} of the wrong kind",
             f"circles: {self.circles_right} of {self.circles_found} found are right, "
             f"{self.circles_true} to be seen{error}",
         ]
+
+
+def _add(
+    sums: dict[str, list[float]], name: str, truth: FieldPicture, inside: NDArray[np.bool_], covered: NDArray[np.bool_]
+) -> None:
+    """Add one class of samples to [length to be seen, length found], in pixels."""
+    total = sums.setdefault(name, [0.0, 0.0])
+    total[0] += float(truth.weight_px[inside].sum())
+    total[1] += float(truth.weight_px[inside & covered].sum())
 
 
 def _samples(found: FieldFeatures, camera: CameraModel) -> tuple[FloatArray, FloatArray]:
