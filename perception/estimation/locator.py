@@ -35,6 +35,7 @@ _SAME_M, _SAME_RAD = 0.3, math.radians(10.0)
 _LOST_SIGMA_M, _LOST_SIGMA_RAD = 2.0, 1.5
 """What is said of a pose that has been contradicted."""
 
+_FULL_PICTURE = 30
 _SURE_GOAL = 0.6
 _GOAL_MISS_RAD, _DOUBT = 0.2, 0.3
 """A sure goal this far from where the map has one, however near or cut it is, leaves so much of what lines explain."""
@@ -170,7 +171,8 @@ class Locator:
         interval_s = (t_ns - self._line_ns) / NS_PER_S if self._line_ns is not None else 1.0
         fit = self._markings.fit(points, x, p, interval_s, tilt_sigma_rad)
         if fit.points >= cfg.min_points:
-            blend = 1.0 - math.exp(-min(interval_s, 0.1) / cfg.doubt_s)
+            # A handful of points may all be false (scratches, a seam): they weigh less than a picture full of lines.
+            blend = min(1.0, fit.points / _FULL_PICTURE) * (1.0 - math.exp(-min(interval_s, 0.1) / cfg.doubt_s))
             self._explained += blend * (believed * fit.explained - self._explained)
             if self._explained < cfg.lost_share:
                 self._lose()
