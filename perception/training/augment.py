@@ -252,7 +252,7 @@ def change_look(image: NDArray[np.uint8], config: AugmentConfig, rng: np.random.
             kernel = _motion_kernel(int(rng.integers(3, 9)), rng.uniform(0, np.pi))
             image = cast(Picture, cv2.filter2D(image, -1, kernel))
     if rng.random() < config.noise:
-        grain = rng.normal(0, rng.uniform(2, 10), image.shape).astype(np.float32)
+        grain = rng.normal(0, rng.uniform(*config.noise_sigma), image.shape).astype(np.float32)
         image = np.clip(image + grain, 0, 255).astype(np.uint8)
     if rng.random() < config.jpeg:
         coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])[1]

@@ -48,7 +48,8 @@ class ModelConfig:
 class AugmentConfig:
     """Chances and ranges of the augmentations, see `augment.py`. Sizes are in input pixels.
 
-    `plain` is the chance that a picture lies in the input exactly as the running detector places it.
+    `plain` is the chance that a picture lies in the input exactly as the running detector places it; `noise_sigma` is in
+    grey values of 255.
     """
 
     plain: float = 0.0
@@ -61,6 +62,7 @@ class AugmentConfig:
     strong_cast: float = 0.12
     blur: float = 0.2
     noise: float = 0.25
+    noise_sigma: tuple[float, float] = (2.0, 10.0)
     jpeg: float = 0.3
     paste_balls: float = 0.35
     pasted_ball_px: tuple[float, float] = (4.0, 24.0)
