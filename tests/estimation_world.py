@@ -11,8 +11,8 @@ import numpy as np
 from perception.camera.model import CameraModel
 from perception.camera.parameters import CameraIntrinsics, CameraMounting
 from perception.estimation.config import EstimationConfig
+from perception.estimation.ego.odometry import wheel_matrix
 from perception.estimation.estimator import Estimator
-from perception.estimation.odometry import wheel_matrix
 from robot.core.body import RobotBody
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2, Twist2, exponential_map
@@ -246,7 +246,7 @@ class World:
 
 def goal_box(pose: Pose2, side: int = 1, field_: FieldGeometry = FIELD) -> tuple[float, float, float, float] | None:
     """The box of a goal as the camera sees it from a pose, or None where a corner is out of the picture."""
-    from perception.estimation.goals import goal_corners
+    from perception.estimation.ego.goals import goal_corners
 
     corners = [pose.inverse().transform((float(x), float(y))) for x, y in goal_corners(field_, side)]
     points = np.array([[x, y, z] for x, y in corners for z in (0.0, field_.goal_height_m)])

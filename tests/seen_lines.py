@@ -8,8 +8,8 @@ from functools import cache
 
 import numpy as np
 
+from perception.calibration.line_attitude import LineView
 from perception.camera import CameraModel, load_camera
-from perception.camera.line_attitude import LineView
 from perception.field.model import FieldModel, field_model
 from robot.core.field import FieldGeometry
 from robot.core.geometry import FloatArray, Pose2

@@ -132,7 +132,7 @@ class TrackConfig:
     """Share of the spin against the wall that its friction leaves."""
 
     manoeuvres: bool = False
-    """It may be kicked: sightings out of the gate are followed as a branch (`perception.estimation.manoeuvre`)."""
+    """It may be kicked: sightings out of the gate are followed as a branch (`tracks/manoeuvre.py`)."""
 
     merge_m: float = 0.0
     """Two tracks nearer to each other than this, one of them not seen, are one thing."""

@@ -11,19 +11,19 @@ from collections.abc import Callable
 
 from perception.camera.model import CameraModel
 from perception.estimation import show
-from perception.estimation.ball import BallTracker
-from perception.estimation.bounces import OPEN, Segment, Surroundings, field_walls, robot_discs
 from perception.estimation.config import EstimationConfig
-from perception.estimation.dead_reckoning import RobotBelief, RobotEstimator
-from perception.estimation.ego import Correction
-from perception.estimation.goals import GoalModel
+from perception.estimation.ego.belief import LocalisationMonitor
+from perception.estimation.ego.dead_reckoning import RobotBelief, RobotEstimator
+from perception.estimation.ego.ekf import Correction
+from perception.estimation.ego.goals import GoalModel
+from perception.estimation.ego.locator import Locator
+from perception.estimation.ego.trail import DeadReckoning
 from perception.estimation.inputs import InputLedger
-from perception.estimation.localisation import LocalisationMonitor
-from perception.estimation.locator import Locator
-from perception.estimation.sighting import HEIGHT_M, SightingMaker
-from perception.estimation.track import EgoPath, Track
-from perception.estimation.tracker import Tracker
-from perception.estimation.trail import DeadReckoning
+from perception.estimation.tracks.ball import BallTracker
+from perception.estimation.tracks.bounces import OPEN, Segment, Surroundings, field_walls, robot_discs
+from perception.estimation.tracks.sighting import HEIGHT_M, SightingMaker
+from perception.estimation.tracks.track import EgoPath, Track
+from perception.estimation.tracks.tracker import Tracker
 from robot.core.body import RobotBody
 from robot.core.clock import NS_PER_S
 from robot.core.field import FieldGeometry

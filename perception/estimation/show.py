@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from perception.estimation.ball import BallTracker
-from perception.estimation.dead_reckoning import RobotBelief
-from perception.estimation.ego import POSE
-from perception.estimation.track import EgoPath
-from perception.estimation.tracker import Tracker
+from perception.estimation.ego.dead_reckoning import RobotBelief
+from perception.estimation.ego.ekf import POSE
+from perception.estimation.tracks.ball import BallTracker
+from perception.estimation.tracks.track import EgoPath
+from perception.estimation.tracks.tracker import Tracker
 from robot.core.geometry import FloatArray, Pose2, Twist2, rotate_covariance
 from robot.core.messages import (
     BallState,

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from perception.camera.model import CameraModel
 from perception.field.edge import floor_is_seen
+from perception.field.features import SeenCircle
 from robot.core.geometry import FloatArray
-from robot.core.messages import Cov2, Vec2
+from robot.core.messages import Vec2
 
 Image = NDArray[np.uint8]
 
@@ -56,23 +57,6 @@ class CircleConfig:
     nod_rad: float = 0.006
     tries: int = 2
     max_points: int = 70
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SeenCircle:
-    """The centre circle: its centre in pixels and on the floor (robot frame), the points on it; the share of its length
-    in the picture that shows a line, and the angle of that.
-
-    `tilt_rad` is the body's (pitch, roll) under which it is round; the centre on the floor is meant with that tilt.
-    """
-
-    centre_px: Vec2
-    centre_in_robot_m: Vec2
-    covariance_m2: Cov2
-    tilt_rad: Vec2
-    points: int
-    share: float
-    turn_rad: float
 
 
 @dataclass(frozen=True, slots=True)

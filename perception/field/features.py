@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from perception.field.circle import SeenCircle
-from perception.field.junctions import SeenJunction
+from perception.field.model import JunctionKind
 from robot.core.messages import Cov2, Vec2
 
 
@@ -30,6 +29,34 @@ class LineSegment:
     covariances_m2: tuple[Cov2, Cov2]
     points: int
     strength: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeenJunction:
+    """A meeting of two segments: pixels, floor (robot frame), and kind and heading as in `perception.field.model`."""
+
+    kind: JunctionKind
+    pixel_px: Vec2
+    position_in_robot_m: Vec2
+    covariance_m2: Cov2
+    heading_in_robot_rad: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeenCircle:
+    """The centre circle: its centre in pixels and on the floor (robot frame), the points on it; the share of its length
+    in the picture that shows a line, and the angle of that.
+
+    `tilt_rad` is the body's (pitch, roll) under which it is round; the centre on the floor is meant with that tilt.
+    """
+
+    centre_px: Vec2
+    centre_in_robot_m: Vec2
+    covariance_m2: Cov2
+    tilt_rad: Vec2
+    points: int
+    share: float
+    turn_rad: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

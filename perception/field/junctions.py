@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perception.camera.model import CameraModel
 from perception.field.edge import floor_is_seen
+from perception.field.features import LineSegment, SeenJunction
 from perception.field.model import JunctionKind, junction_of_arms
 from robot.core.geometry import FloatArray
-from robot.core.messages import BoxPx, Cov2, Vec2
-
-if TYPE_CHECKING:
-    from perception.field.features import LineSegment
+from robot.core.messages import BoxPx, Vec2
 
 _ARM_M = 0.12
 """A line that goes on this far beyond a meeting point has an arm there."""
@@ -26,17 +22,6 @@ _LOOK_M = 0.18
 _LEAST_M = 0.05
 _SLACK_PX = 12.0
 _SQUARE_RAD = math.radians(17.0)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SeenJunction:
-    """A meeting of two segments: pixels, floor (robot frame), and kind and heading as in `perception.field.model`."""
-
-    kind: JunctionKind
-    pixel_px: Vec2
-    position_in_robot_m: Vec2
-    covariance_m2: Cov2
-    heading_in_robot_rad: float
 
 
 def find_junctions(

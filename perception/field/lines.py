@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from perception.camera.lens import distort, undistort
 from perception.camera.model import CameraModel
-from perception.field.circle import SeenCircle, find_circle
+from perception.field.circle import find_circle
 from perception.field.edge import floor_hull
 from perception.field.extend import extended
 from perception.field.far import FarPieces, FarScanner
-from perception.field.features import FieldFeatures, LinePoint, LineSegment
+from perception.field.features import FieldFeatures, LinePoint, LineSegment, SeenCircle
 from perception.field.junctions import find_junctions
 from perception.field.line_config import LineConfig
 from perception.field.ridges import RidgeScanner

@@ -48,8 +48,8 @@ class ModelConfig:
 class AugmentConfig:
     """Chances and ranges of the augmentations, see `augment.py`. Sizes are in input pixels.
 
-    `plain` is the chance that a picture lies in the input exactly as the running detector places it; `noise_sigma` is in
-    grey values of 255.
+    `plain` is the chance that a picture lies in the input exactly as the running detector places it; `noise_sigma` is
+    in grey values of 255.
     """
 
     plain: float = 0.0

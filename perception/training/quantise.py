@@ -102,6 +102,17 @@ def quantise(onnx_path: Path, pictures: Sequence[Path]) -> Path:
     return out
 
 
+def calibration_pictures(sources: Sequence[SourceConfig], count: int = 96, seed: int = 1) -> list[Path]:
+    """Return up to `count` training pictures of each source, drawn without replacement."""
+    rng = np.random.default_rng(seed)
+    pictures: list[Path] = []
+    for source in sources:
+        items, _ = training_items(source, Path())
+        chosen = rng.choice(len(items), size=min(count, len(items)), replace=False)
+        pictures += [items[int(i)].image for i in sorted(chosen)]
+    return pictures
+
+
 def main() -> None:
     """Quantise one model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -112,15 +123,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=96, help="pictures from each folder")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    rng = np.random.default_rng(args.seed)
     sources = [SourceConfig(folder=str(args.folder), split=args.split)]
     if args.also is not None:
         sources.append(SourceConfig(folder=str(args.also)))
-    pictures: list[Path] = []
-    for source in sources:
-        items, _ = training_items(source, Path())
-        chosen = rng.choice(len(items), size=min(args.count, len(items)), replace=False)
-        pictures += [items[int(i)].image for i in sorted(chosen)]
+    pictures = calibration_pictures(sources, args.count, args.seed)
     out = quantise(args.model, pictures)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, calibrated on {len(pictures)} pictures")
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import tyro
 
+from perception.calibration.ball_compare import compare
+from perception.calibration.ball_report import report_text, write_report
+from perception.calibration.ball_table import read_places
+from perception.calibration.balls import CalibrationNotes, calibrate, leave_one_out, whole_boxes
 from perception.camera import load_camera
-from perception.camera.calibration import CalibrationNotes, calibrate, leave_one_out, whole_boxes
-from perception.camera.calibration_compare import compare
-from perception.camera.calibration_report import report_text, write_report
-from perception.camera.points import read_places
 from perception.camera.store import camera_to_toml
 from robot.core.errors import ConfigError
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from perception.camera.board import Board, BoardKind, parse_squares, write_board
+from perception.calibration.board import Board, BoardKind, parse_squares, write_board
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Annotated
 import numpy as np
 import tyro
 
+from perception.calibration.bump import BumpConfig, BumpMonitor, mended
+from perception.calibration.line_attitude import Attitude, AttitudeConfig, LineView, fit_attitude
 from perception.camera import load_camera
-from perception.camera.bump import BumpConfig, BumpMonitor, mended
-from perception.camera.line_attitude import Attitude, AttitudeConfig, LineView, fit_attitude
 from perception.camera.model import CameraModel
 from perception.camera.store import camera_to_toml
 from perception.capture.files import PictureFolder

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import tyro
 
+from perception.calibration.board import Board, BoardKind, parse_squares
+from perception.calibration.board_finder import find_board
+from perception.calibration.board_views import ViewCollector, ViewConfig
+from perception.calibration.intrinsics import Picture, collect, fit_intrinsics
+from perception.calibration.intrinsics_report import report_text, write_report
 from perception.camera import load_camera
-from perception.camera.board import Board, BoardKind, parse_squares
-from perception.camera.board_finder import find_board
-from perception.camera.board_views import ViewCollector, ViewConfig
-from perception.camera.intrinsics import Picture, collect, fit_intrinsics
-from perception.camera.intrinsics_report import report_text, write_report
 from perception.camera.store import camera_to_toml
 from perception.capture.files import PictureFolder, open_pictures
 from perception.capture.opening import open_source

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import tyro
 
+from perception.calibration.line_fit import fit_lines
+from perception.calibration.line_report import lines_text, write_lines_report
 from perception.camera import load_camera
-from perception.camera.line_fit import fit_lines
-from perception.camera.line_report import lines_text, write_lines_report
 from perception.camera.store import camera_to_toml
 from perception.field.model import field_model
 from robot.core.config import find_config, load

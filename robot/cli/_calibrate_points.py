@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import tyro
 
+from perception.calibration.field_points import fit_points, read_points
+from perception.calibration.line_report import points_text, write_points_report
 from perception.camera import load_camera
-from perception.camera.field_points import fit_points, read_points
-from perception.camera.line_report import points_text, write_points_report
 from perception.camera.store import camera_to_toml
 from robot.core.errors import ConfigError
 from robot.core.geometry import Pose2

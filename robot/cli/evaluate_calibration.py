@@ -23,9 +23,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
+from perception.calibration.board import BoardKind
+from perception.calibration.line_report import write_lines_report
 from perception.camera import load_camera
-from perception.camera.board import BoardKind
-from perception.camera.line_report import write_lines_report
 from perception.field.model import field_model
 from robot.core.config import find_config, load
 from robot.core.errors import ConfigError

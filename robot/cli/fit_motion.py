@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import tyro
 
 from perception.camera.store import camera_to_toml
-from perception.estimation.fit_robot import RobotFit, fit_robot
-from perception.estimation.navigation_log import read_log
+from perception.estimation.logs.fit_robot import RobotFit, fit_robot
+from perception.estimation.logs.navigation_log import read_log
 from robot.core.config import find_config, read_toml, to_dict
 from robot.core.errors import ConfigError
 from robot.runtime.robot_config import open_robot

@@ -13,9 +13,9 @@ from typing import Annotated
 
 import tyro
 
-from perception.estimation.evaluation import plot, report
-from perception.estimation.navigation_log import NavigationLog, read_log
-from perception.estimation.offline import Seed, localize, raw_odometry, write_poses
+from perception.estimation.logs.evaluation import plot, report
+from perception.estimation.logs.navigation_log import NavigationLog, read_log
+from perception.estimation.logs.offline import Seed, localize, raw_odometry, write_poses
 from robot.core.errors import ConfigError
 from robot.core.geometry import Pose2, wrap_angle
 from robot.runtime.robot_config import open_robot

@@ -14,9 +14,9 @@ from typing import Annotated
 
 import tyro
 
+from perception.calibration.ball_table import read_boxes
 from perception.camera import load_camera
 from perception.camera.observe import place
-from perception.camera.points import read_boxes
 from robot.core.messages import ObjectClass
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from perception.camera.bump import BumpConfig, BumpMonitor, BumpReport
-from perception.camera.line_attitude import LineView
+from perception.calibration.bump import BumpConfig, BumpMonitor, BumpReport
+from perception.calibration.line_attitude import LineView
 from perception.camera.model import CameraModel
-from perception.estimation.trail import DeadReckoning
+from perception.estimation.ego.trail import DeadReckoning
 from robot.core.messages import DetectionBatch
 
 CODE = "camera_bumped"

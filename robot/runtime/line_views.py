@@ -8,7 +8,7 @@ import numpy as np
 
 from firmware_bridge.link.link import Link
 from firmware_bridge.link.parameters import body_parameters
-from perception.camera.line_attitude import LineView
+from perception.calibration.line_attitude import LineView
 from perception.camera.model import CameraModel
 from perception.estimation.estimator import Estimator
 from perception.field.boundary import CarpetScanner

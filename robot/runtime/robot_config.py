@@ -10,7 +10,7 @@ from typing import Any
 
 from control.config import ControlConfig
 from firmware_bridge.config import LinkConfig
-from perception.camera.bump import BumpConfig
+from perception.calibration.bump import BumpConfig
 from perception.camera.model import CameraModel, load_camera
 from perception.capture.source import CaptureConfig
 from perception.detection.config import DetectionConfig

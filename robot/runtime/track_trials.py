@@ -20,9 +20,9 @@ import cv2
 
 from perception.camera.model import CameraModel
 from perception.detection.detector import SsdDetector
-from perception.estimation.sighting import HEIGHT_M, ROBOT_RADIUS_M
-from perception.estimation.track import Track
-from perception.estimation.visibility import CameraVisibility, hidden, occluder
+from perception.estimation.tracks.sighting import HEIGHT_M, ROBOT_RADIUS_M
+from perception.estimation.tracks.track import Track
+from perception.estimation.tracks.visibility import CameraVisibility, hidden, occluder
 from robot.core.clock import NS_PER_S
 from robot.core.errors import RecordingError
 from robot.core.geometry import Pose2

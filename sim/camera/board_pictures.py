@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.camera.board import Board
+from perception.calibration.board import Board
 from perception.camera.lens import undistort
 from perception.camera.parameters import CameraIntrinsics
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from perception.camera.board import Board, BoardKind
-from perception.camera.bump import BumpConfig, BumpMonitor, BumpReport
-from perception.camera.intrinsics import IntrinsicsFit, collect, fit_intrinsics
+from perception.calibration.board import Board, BoardKind
+from perception.calibration.bump import BumpConfig, BumpMonitor, BumpReport
+from perception.calibration.intrinsics import IntrinsicsFit, collect, fit_intrinsics
+from perception.calibration.line_fit import LineFit, fit_lines
 from perception.camera.lens import distort, undistort
-from perception.camera.line_fit import LineFit, fit_lines
 from perception.camera.model import CameraModel
 from perception.camera.parameters import CameraIntrinsics
 from perception.field.model import field_model

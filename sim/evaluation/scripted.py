@@ -15,7 +15,7 @@ import numpy as np
 from firmware_bridge.config import LinkConfig
 from firmware_bridge.link.link import Link
 from firmware_bridge.link.parameters import body_parameters
-from perception.camera.line_attitude import LineView
+from perception.calibration.line_attitude import LineView
 from perception.camera.model import CameraModel
 from perception.estimation.config import EstimationConfig
 from perception.estimation.estimator import Estimator

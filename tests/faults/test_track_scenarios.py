@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from perception.estimation.config import BALL_TRACK, EstimationConfig
+from perception.estimation.ego.odometry import wheel_matrix
 from perception.estimation.estimator import Estimator
-from perception.estimation.odometry import wheel_matrix
 from robot.core.geometry import Pose2, Twist2, exponential_map
 from robot.core.messages import ObjectClass, Vec2, Verdict
 from tests.estimation_world import BODY, CAMERA, FIELD, frame, sighting, telemetry

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from perception.estimation.assignment import assign
-from perception.estimation.bounces import Disc, Segment, Surroundings, field_walls
 from perception.estimation.config import BALL_TRACK, ROBOT_TRACK
-from perception.estimation.friction import slide
-from perception.estimation.point import PointFilter
-from perception.estimation.track import EgoPath, Sighting
-from perception.estimation.tracker import Tracker
+from perception.estimation.tracks.assignment import assign
+from perception.estimation.tracks.bounces import Disc, Segment, Surroundings, field_walls
+from perception.estimation.tracks.friction import slide
+from perception.estimation.tracks.point import PointFilter
+from perception.estimation.tracks.track import EgoPath, Sighting
+from perception.estimation.tracks.tracker import Tracker
 from robot.core.field import BALL_RADIUS_M, FieldGeometry
 from robot.core.geometry import Pose2, Twist2
 from robot.core.messages import ObjectClass, Vec2

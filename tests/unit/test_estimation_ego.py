@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from perception.estimation.config import MotionConfig, VisionConfig
-from perception.estimation.ego import POSE, SIZE, THETA, Correction, EgoFilter, Motion, X, Y
-from perception.estimation.evaluation import wrapped
-from perception.estimation.goals import GoalModel, goal_corners
+from perception.estimation.ego.ekf import POSE, SIZE, THETA, Correction, EgoFilter, Motion, X, Y
+from perception.estimation.ego.goals import GoalModel, goal_corners
+from perception.estimation.logs.evaluation import wrapped
 from robot.core.geometry import Pose2, Twist2, exponential_map, logarithm_map, wrap_angle
 from tests.estimation_world import CAMERA, FIELD
 

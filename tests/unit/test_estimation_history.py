@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from perception.estimation.config import MotionConfig
-from perception.estimation.ego import POSE, SIZE, Correction, EgoFilter, Motion
-from perception.estimation.history import DelayedFilter
+from perception.estimation.ego.ekf import POSE, SIZE, Correction, EgoFilter, Motion
+from perception.estimation.ego.history import DelayedFilter
 from robot.core.messages import Verdict
 
 STEP_NS = 5_000_000

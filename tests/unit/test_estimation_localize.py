@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from perception.estimation.config import EstimationConfig, MotionConfig
-from perception.estimation.evaluation import nees, nees_inside, path_errors
-from perception.estimation.motion_fit import fit_motion
-from perception.estimation.navigation_log import NavigationLog, read_log
-from perception.estimation.offline import Seed, localize, raw_odometry
+from perception.estimation.logs.evaluation import nees, nees_inside, path_errors
+from perception.estimation.logs.motion_fit import fit_motion
+from perception.estimation.logs.navigation_log import NavigationLog, read_log
+from perception.estimation.logs.offline import Seed, localize, raw_odometry
 from robot.cli.localize import parse_pose
 from robot.cli.main import main
 from robot.core.errors import CalibrationError, ConfigError, DataError

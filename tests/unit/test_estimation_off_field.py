@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from perception.estimation.boundary_memory import BoundaryMemory
 from perception.estimation.config import BALL_TRACK, EstimationConfig
 from perception.estimation.estimator import Estimator
-from perception.estimation.sighting import SightingMaker
+from perception.estimation.tracks.boundary_memory import BoundaryMemory
+from perception.estimation.tracks.sighting import SightingMaker
 from robot.core.geometry import Pose2, Twist2
 from robot.core.messages import BoxPx, Detection, DetectionBatch, FieldObservation, ObjectClass, Vec2, Verdict
 from tests.estimation_world import CAMERA, FIELD, frame, sighting, telemetry

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from perception.estimation.ego import CAMERA as CAMERA_STATES
+from perception.estimation.ego.ekf import CAMERA as CAMERA_STATES
 from perception.localisation.config import MarkingConfig, SearchConfig
 from perception.localisation.view import line_points
 from robot.core.geometry import Pose2, Twist2

@@ -1,0 +1,290 @@
+"""Says while playing that the camera was bumped, and by how much: pitch, roll, and a sudden yaw.
+
+Every second the lines of the last seconds are asked for the camera's pitch and roll (`line_attitude`): no pose on the
+field is needed, so it works before the robot knows where it is, and a wrong pose cannot hide a bump nor feign one.
+Yaw alone looks like a turn of the robot; but the gyro did not feel it: a jump of the field's heading
+in the odometry frame, beyond what gyro and odometry may drift, is a camera that was turned sideways.
+Pure: times come with the views.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from perception.calibration.line_attitude import (
+    QUARTER,
+    Attitude,
+    AttitudeConfig,
+    LineView,
+    fit_attitude,
+    heading_given,
+)
+from perception.camera.model import CameraModel
+
+NS_PER_S = 1_000_000_000
+_LEAST_HEADINGS = 2
+_OVERLAP = 2.0
+_HOLD = 8
+"""So many doubtful headings in a row are a drift, not a jump."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BumpConfig:
+    """When to look, and what counts.
+
+    Views of the last `window_s` seconds, at least `gap_s` apart, are fitted every `period_s`. A fit says something if
+    pitch and roll are known to `max_sigma_rad`. A bump is a shift of at least `min_shift_rad` that is also `sigmas`
+    away from nothing, calibration's own doubt `slack_rad` included, in `confirm` fits one after the other.
+    `min_yaw_rad` is the same for a jump of yaw; the gyro may be off by `turn_share` of what was turned and by
+    `drift_rad_s`.
+    """
+
+    enabled: bool = True
+    window_s: float = 4.0
+    gap_s: float = 0.12
+    period_s: float = 1.1
+    max_turn_rate_rad_s: float = 3.5
+    max_sigma_rad: float = math.radians(0.5)
+    min_shift_rad: float = math.radians(0.6)
+    slack_rad: float = math.radians(0.12)
+    sigmas: float = 4.0
+    confirm: int = 2
+    min_inliers: int = 10
+    min_agreement: float = 0.5
+    min_margin: float = 12.0
+    """The next best explanation must be worse by this (squared sigmas), or the lines say nothing."""
+
+    clean_agreement: float = 0.85
+    """Of the segments so many agree when nothing happened inside the window."""
+
+    heading_doubt_rad: float = math.radians(0.6)
+    """What a field's heading that was known before may be off by, when it helps to tell a tilt."""
+
+    min_yaw_rad: float = math.radians(2.2)
+    yaw_sigmas: float = 3.0
+    turn_share: float = 0.006
+    drift_rad_s: float = 0.004
+    attitude: AttitudeConfig = field(default_factory=lambda: AttitudeConfig(drift_sigma_rad_s=0.003, max_segments=90))
+
+    def __post_init__(self) -> None:
+        if min(self.window_s, self.gap_s, self.period_s) <= 0.0 or self.confirm < 1:
+            raise ValueError("window_s, gap_s and period_s must be positive, confirm at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BumpReport:
+    """How the camera sits against its calibration, by the lines up to `t_ns`.
+
+    Angles in radians, as in `CameraMounting`; `yaw_jump_rad` is the sum of all jumps of yaw since the start, 0 where
+    nothing did. `bumped` is the verdict, confirmed.
+    """
+
+    t_ns: int
+    bumped: bool
+    pitch_rad: float
+    roll_rad: float
+    yaw_jump_rad: float
+    pitch_sigma_rad: float
+    roll_sigma_rad: float
+    yaw_sigma_rad: float
+    segments: int
+
+    def text(self) -> str:
+        """Return the shift in words, degrees."""
+        angles = (
+            ("pitch", self.pitch_rad, self.pitch_sigma_rad),
+            ("roll", self.roll_rad, self.roll_sigma_rad),
+            ("yaw", self.yaw_jump_rad, self.yaw_sigma_rad),
+        )
+        parts = [f"{name} {math.degrees(v):+.1f} +- {math.degrees(s):.1f}" for name, v, s in angles if v != 0.0]
+        return ", ".join(parts) + " degrees"
+
+
+@dataclass(frozen=True, slots=True)
+class _Heading:
+    """The field's heading in the odometry frame at one moment, and how much had been turned until then."""
+
+    t_ns: int
+    heading_rad: float
+    sigma_rad: float
+    turned_rad: float
+
+
+class BumpMonitor:
+    """One per camera. Feed it every view; it answers now and then."""
+
+    def __init__(self, config: BumpConfig, camera: CameraModel) -> None:
+        self.config, self.camera = config, camera
+        self.report: BumpReport | None = None
+        """The last answer that said something."""
+        self.checks = 0
+        """How many fits said something."""
+        self._views: deque[LineView] = deque()
+        self._next_ns = 0
+        self._suspicions = 0
+        self._yaw_suspicions = 0
+        self._held = 0
+        self._usual = (0.0, 0.0, 0.0)
+        self._usual_shifted = False
+        self._settled: deque[_Heading] = deque(maxlen=24)
+        self._yaw_jump = (0.0, 0.0)
+        self._last_heading: float | None = None
+        self._turned_rad = 0.0
+
+    def on_view(self, view: LineView) -> BumpReport | None:
+        """Take one picture's lines; returns a new report, once a second at most, or None."""
+        c = self.config
+        theta = view.odom_from_robot.theta_rad
+        if self._last_heading is not None:
+            self._turned_rad += math.remainder(theta - self._last_heading, math.tau)
+        self._last_heading = theta
+        if not view.segments_px or abs(view.turn_rate_rad_s) > c.max_turn_rate_rad_s:
+            return None
+        if self._views and view.t_ns < self._views[-1].t_ns + round(c.gap_s * NS_PER_S):
+            if view.t_ns < self._views[-1].t_ns:  # the clock has jumped back: what was seen has no place any more
+                self._forget()
+            return None
+        self._views.append(view)
+        while self._views[0].t_ns < view.t_ns - round(c.window_s * NS_PER_S):
+            self._views.popleft()
+        if view.t_ns < self._next_ns or len(self._views) < 4:
+            return None
+        self._next_ns = view.t_ns + round(c.period_s * NS_PER_S)
+        fit = self._fit(view.t_ns)
+        return None if fit is None else self._judge(fit, view.t_ns)
+
+    def _fit(self, t_ns: int) -> Attitude | None:
+        """Ask the lines in the window; failing that the newest of them, failing that with the heading that we know."""
+        c = self.config
+        fit = fit_attitude(self._views, self.camera, c.attitude)
+        if fit is not None and self._says_something(fit) and fit.inliers >= c.clean_agreement * fit.segments:
+            return fit
+        # Perhaps the bump lies inside the window: what came after it agrees with itself.
+        newest = [v for v in self._views if v.t_ns > t_ns - round(0.5 * c.window_s * NS_PER_S)]
+        for views, known in ((newest, None), (newest, self._known_heading(t_ns))):
+            if views is newest and known is None and len(newest) < 4:
+                continue
+            later = fit_attitude(views, self.camera, c.attitude, known)
+            if later is not None and self._says_something(later):
+                return later
+        return fit if fit is not None and self._says_something(fit) else None
+
+    def _known_heading(self, t_ns: int) -> tuple[float, float] | None:
+        """Return what earlier windows let expect of the field's heading; a slow drift of it is allowed for."""
+        if not self._settled or self._yaw_suspicions:
+            return None
+        now = _Heading(t_ns, 0.0, 0.0, self._turned_rad)
+        expected, doubt = _expected(list(self._settled), now, self.config)
+        return expected, math.hypot(doubt, self.config.heading_doubt_rad)
+
+    def _says_something(self, fit: Attitude) -> bool:
+        c = self.config
+        agreed = fit.inliers >= max(c.min_inliers, c.min_agreement * fit.segments)
+        return agreed and max(fit.sigma_rad()) <= c.max_sigma_rad and fit.margin >= c.min_margin
+
+    def _judge(self, fit: Attitude, t_ns: int) -> BumpReport:
+        c = self.config
+        self.checks += 1
+        sigma_pitch, sigma_roll = (math.hypot(s, c.slack_rad) for s in fit.sigma_rad())
+        size = math.hypot(fit.pitch_rad, fit.roll_rad)
+        away = math.hypot(fit.pitch_rad / sigma_pitch, fit.roll_rad / sigma_roll)
+        was = self.report is not None and self.report.bumped
+        # What was called a bump stays one until it is clearly less.
+        limit = (0.6 if was else 1.0) * c.min_shift_rad
+        shifted = size > limit and away > (0.6 if was else 1.0) * c.sigmas
+        self._suspicions = self._suspicions + 1 if shifted else 0
+        yaw, yaw_sigma = self._yaw(fit, t_ns, shifted)
+        self.report = BumpReport(
+            t_ns=t_ns,
+            bumped=self._suspicions >= c.confirm or (was and shifted) or yaw != 0.0,
+            pitch_rad=fit.pitch_rad,
+            roll_rad=fit.roll_rad,
+            yaw_jump_rad=yaw,
+            pitch_sigma_rad=sigma_pitch,
+            roll_sigma_rad=sigma_roll,
+            yaw_sigma_rad=yaw_sigma,
+            segments=fit.inliers,
+        )
+        return self.report
+
+    def _yaw(self, fit: Attitude, t_ns: int, shifted: bool) -> tuple[float, float]:
+        """Compare the field's heading with what earlier windows and the gyro's habits let expect; jumps add up."""
+        c = self.config
+        clean = fit.inliers >= c.clean_agreement * fit.segments
+        if not clean or (self._suspicions and self._suspicions < c.confirm):
+            return self._yaw_jump
+        # With pitch and roll as they usually are the heading is known far better than with those of one window.
+        if shifted != self._usual_shifted:
+            self._usual, self._usual_shifted = (0.0, 0.0, 0.0), shifted
+        count, pitch, roll = self._usual
+        count = min(count + 1.0, 20.0)
+        pitch += (fit.pitch_rad - pitch) / count
+        roll += (fit.roll_rad - roll) / count
+        self._usual = (count, pitch, roll)
+        found = heading_given(self._views, self.camera, pitch, roll, c.attitude)
+        if found is None:
+            return self._yaw_jump
+        now = _Heading(t_ns, found[0], math.hypot(found[1], c.slack_rad), self._turned_rad)
+        before = [h for h in self._settled if h.t_ns <= t_ns - round(c.window_s * NS_PER_S)]
+        if len(before) < _LEAST_HEADINGS:
+            self._settled.append(now)
+            return self._yaw_jump
+        expected, doubt = _expected(before, now, c)
+        jump, sigma = math.remainder(expected - now.heading_rad, QUARTER), math.hypot(doubt, now.sigma_rad)
+        if abs(jump) <= max(c.min_yaw_rad, c.yaw_sigmas * sigma):
+            self._yaw_suspicions = 0
+            # Half a jump is a window with a jump in it: not to be believed yet, but not for ever.
+            self._held = self._held + 1 if abs(jump) > 0.4 * max(c.min_yaw_rad, c.yaw_sigmas * sigma) else 0
+            if self._held % _HOLD == 0:
+                self._settled.append(now)
+            return self._yaw_jump
+        self._yaw_suspicions += 1
+        if self._yaw_suspicions >= c.confirm:
+            self._yaw_jump = (self._yaw_jump[0] + jump, sigma)
+            self._yaw_suspicions = 0
+            self._settled.clear()
+            self._settled.append(now)
+        return self._yaw_jump
+
+    def _forget(self) -> None:
+        self._views.clear()
+        self._settled.clear()
+        self._next_ns = 0
+        self._suspicions = self._yaw_suspicions = 0
+
+
+def _expected(before: list[_Heading], now: _Heading, config: BumpConfig) -> tuple[float, float]:
+    """Return the heading that is to be expected now, and its sigma, by a line through earlier ones.
+
+    The gyro may drift with time and with the angle turned: both slopes are fitted, with what is possible as prior.
+    """
+    last = before[-1]
+    rows = np.array(
+        [(1.0, (h.t_ns - last.t_ns) / NS_PER_S, h.turned_rad - last.turned_rad) for h in (*before, now)], dtype=float
+    )
+    seen = np.array([math.remainder(h.heading_rad - last.heading_rad, QUARTER) for h in before])
+    weight = np.array([h.sigma_rad**-2.0 for h in before])
+    normal = rows[:-1].T @ (weight[:, None] * rows[:-1])
+    normal += np.diag([0.0, config.drift_rad_s**-2.0, config.turn_share**-2.0])
+    covariance = np.linalg.inv(normal)
+    # Windows overlap: several neighbours say what one would.
+    doubt = math.sqrt(float(rows[-1] @ covariance @ rows[-1]) * _OVERLAP)
+    return last.heading_rad + float(rows[-1] @ covariance @ rows[:-1].T @ (weight * seen)), doubt
+
+
+def mended(camera: CameraModel, report: BumpReport) -> CameraModel:
+    """Return the camera as the report says that it sits now: for looking at, and for the next calibration's start."""
+    m = camera.mounting
+    return replace(
+        camera,
+        mounting=replace(
+            m,
+            pitch_rad=m.pitch_rad + report.pitch_rad,
+            roll_rad=m.roll_rad + report.roll_rad,
+            yaw_rad=m.yaw_rad + report.yaw_jump_rad,
+        ),
+    )

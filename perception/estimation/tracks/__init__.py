@@ -1,0 +1,1 @@
+"""Ball and robots: association, gates, Kalman filters, births and deaths, the blind zone, what can be seen at all."""
