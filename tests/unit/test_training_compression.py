@@ -13,6 +13,8 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn  # noqa: E402
 
+from perception.training.compression import variants  # noqa: E402
+from perception.training.config import load_recipe  # noqa: E402
 from perception.training.export import fold  # noqa: E402
 from perception.training.fake_quant import FakeQuant, fake_int8_weight, fake_uint8  # noqa: E402
 from perception.training.network import ConvBn, SsdLite  # noqa: E402
@@ -173,3 +175,15 @@ def test_the_engine_builder_sees_which_layers_are_sparse(tmp_path: Path) -> None
     tensors = [onnx.numpy_helper.from_array(w, n) for n, w in (("a", dense), ("b", sparse), ("c", depthwise))]
     model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], tensors))
     assert count_2_4(model.SerializeToString()) == (1, 2)
+
+
+def test_the_study_differs_in_nothing_but_what_it_studies() -> None:
+    parts = variants(load_recipe("fast_hard"), "runs/x/ema.pt", 40)
+    assert {n: (c.sparse_from, c.fake_quant_from) for n, c in parts.items()} == {
+        "dense": (1.0, 1.0),
+        "sparse": (0.0, 1.0),
+        "fake_quant": (1.0, 0.0),
+    }
+    alike = {dataclasses.replace(c, name="", sparse_from=1.0, fake_quant_from=1.0) for c in parts.values()}
+    assert len(alike) == 1
+    assert {(c.checkpoint, c.steps, c.max_minutes) for c in alike} == {("runs/x/ema.pt", 40, 0.0)}
