@@ -1,6 +1,8 @@
-"""What simulated pictures are worth: one recipe trained on real, on simulated, and on both, for equally many steps.
+"""What simulated pictures are worth: one recipe trained on real, on simulated, and on both.
 
-All three runs begin with the warm-start weights and are scored on the same held-back real pictures.
+For equally many steps, where what is simulated displaces what is real; and, in `real_alone`, on as many real pictures
+as `both` draws, so that the simulated ones come on top. All begin with the warm-start weights and are scored on the
+same held-back real pictures.
 
     python -m perception.training.ablation fast --steps 400 --out runs/ablation
 """
@@ -19,9 +21,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def variants(config: TrainingConfig, steps: int) -> dict[str, TrainingConfig]:
-    """Return the recipe with its real sources (those that have a split), its simulated ones, and all of them.
+    """Return the recipe with its real sources (those that have a split), its simulated ones, all, and `real_alone`.
 
-    Every variant draws `steps` batches, is annealed over all of them, and begins with the warm-start weights.
+    Every variant begins with the warm-start weights, draws `steps` batches and is annealed over all of them;
+    `real_alone` draws only as many as hold the real pictures of `both`.
 
     Raises:
         ValueError: the recipe has no real or no simulated source.
@@ -40,7 +43,11 @@ def variants(config: TrainingConfig, steps: int) -> dict[str, TrainingConfig]:
     begin = dataclasses.replace(
         config, steps=steps, max_minutes=0.0, checkpoint="", start_from="", evaluate_every_steps=steps
     )
-    return {name: dataclasses.replace(begin, name=f"{config.name}_{name}", sources=s) for name, s in parts.items()}
+    share = sum(s.share for s in real) / sum(s.share for s in config.sources)
+    runs = {name: dataclasses.replace(begin, name=f"{config.name}_{name}", sources=s) for name, s in parts.items()}
+    fewer = max(1, round(steps * share))
+    runs["real_alone"] = dataclasses.replace(runs["real"], steps=fewer, evaluate_every_steps=fewer)
+    return runs
 
 
 def final_scores(run: Path) -> dict[str, float]:

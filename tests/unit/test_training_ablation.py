@@ -18,6 +18,8 @@ from perception.training.feeder import Feeder
 
 def test_each_variant_has_its_sources_and_the_same_budget() -> None:
     parts = variants(load_recipe("fast"), 40)
+    alone = parts.pop("real_alone")
+    assert (alone.sources, alone.steps) == (parts["real"].sources, 24), "60 % of 40 batches"
     drawn = {name: [bool(s.split) for s in c.sources if s.share > 0] for name, c in parts.items()}
     assert drawn == {"real": [True], "simulated": [False], "both": [True, False]}
     assert all(any(s.split for s in c.sources) for c in parts.values()), "every variant is scored on real pictures"
