@@ -1,7 +1,8 @@
 """What simulated pictures are worth: one recipe trained on real, on simulated, and on both.
 
 For equally many steps, where what is simulated displaces what is real; and, in `real_alone`, on as many real pictures
-as `both` draws, so that the simulated ones come on top. All begin with the warm-start weights and are scored on the
+as `both` draws, so that the simulated ones come on top. In `both_margins` the simulated boxes are as large as people
+would have drawn them (`label_margins`). All begin with the warm-start weights and are scored on the
 same held-back real pictures.
 
     python -m perception.training.ablation fast --steps 400 --out runs/ablation
@@ -17,11 +18,14 @@ from pathlib import Path
 from perception.training.config import SourceConfig, TrainingConfig, load_recipe
 from perception.training.train import train
 
+MARGINS = ((0.06, 0.08, 0.03, 0.05), (0.16, 0.26, 0.11, 0.10), (0.02, 0.09, 0.03, 0.11))
+"""What people leave around robot, ball and goal: `label_margins` on the variant `simulated`, 1000 steps of `fast`."""
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def variants(config: TrainingConfig, steps: int) -> dict[str, TrainingConfig]:
-    """Return the recipe with its real sources (those that have a split), its simulated ones, all, and `real_alone`.
+    """Return the recipe with its real sources (those that have a split), its simulated ones, both, and two more.
 
     Every variant begins with the warm-start weights, draws `steps` batches and is annealed over all of them;
     `real_alone` draws only as many as hold the real pictures of `both`.
@@ -46,6 +50,8 @@ def variants(config: TrainingConfig, steps: int) -> dict[str, TrainingConfig]:
     share = sum(s.share for s in real) / sum(s.share for s in config.sources)
     runs = {name: dataclasses.replace(begin, name=f"{config.name}_{name}", sources=s) for name, s in parts.items()}
     fewer = max(1, round(steps * share))
+    drawn = tuple(s if s.split else dataclasses.replace(s, label_margins=MARGINS) for s in config.sources)
+    runs["both_margins"] = dataclasses.replace(begin, name=f"{config.name}_both_margins", sources=drawn)
     runs["real_alone"] = dataclasses.replace(runs["real"], steps=fewer, evaluate_every_steps=fewer)
     return runs
 

@@ -21,12 +21,19 @@ class SourceConfig:
         split: name of a file in `perception/training/splits` (without suffix), or empty: everything is for training.
         share: which part of all training pictures is drawn from this source.
         emphasis: (first, last, weight) ranges of the number in the file name; pictures elsewhere weigh 1.
+        label_margins: for robot, ball, goal what is added to a box at its left, top, right and bottom, in shares of its
+            size: people label with a margin, a renderer does not (`python -m perception.training.label_margins`).
     """
 
     folder: str
     split: str = ""
     share: float = 1.0
     emphasis: tuple[tuple[int, int, float], ...] = ()
+    label_margins: tuple[tuple[float, float, float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.label_margins) not in (0, 3):
+            raise ValueError("label_margins are three rows (robot, ball, goal) or none")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ Pictures are decoded on demand; a sample's boxes are edges in pixels. An empty l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -28,6 +28,17 @@ class Sample:
     image_bgr: NDArray[np.uint8]
     boxes_px: NDArray[np.float32]
     classes: NDArray[np.int64]
+
+
+def with_margins(sample: Sample, margins: Sequence[tuple[float, float, float, float]]) -> Sample:
+    """Return the sample with each class's boxes grown by shares of their size, cut at the picture's edge."""
+    if not margins or not len(sample.classes):
+        return sample
+    height, width = sample.image_bgr.shape[:2]
+    grow = np.asarray(margins, np.float32)[sample.classes] * np.array([-1, -1, 1, 1], np.float32)
+    size = np.tile(sample.boxes_px[:, 2:] - sample.boxes_px[:, :2], 2)
+    boxes = np.clip(sample.boxes_px + grow * size, 0, np.array([width, height] * 2, np.float32))
+    return replace(sample, boxes_px=boxes.astype(np.float32))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from perception.detection.letterbox import NORMALISE
 from perception.training.augment import augment, cut_out_balls
 from perception.training.config import TrainingConfig
-from perception.training.dataset import Sample, training_items
+from perception.training.dataset import Sample, training_items, with_margins
 
 
 class Feeder:
@@ -32,9 +32,11 @@ class Feeder:
         self.balls = cut_out_balls(real)
 
     def draw(self) -> Sample:
-        """Return one random picture as it is on disk."""
-        items, chances = self.sources[int(self.rng.choice(len(self.sources), p=self.shares))]
-        return items[int(self.rng.choice(len(items), p=chances))].load()
+        """Return one random picture as it is on disk, its boxes grown by the source's margins."""
+        k = int(self.rng.choice(len(self.sources), p=self.shares))
+        items, chances = self.sources[k]
+        sample = items[int(self.rng.choice(len(items), p=chances))].load()
+        return with_margins(sample, self.config.sources[k].label_margins)
 
     def sample(self) -> Sample:
         """Return one augmented picture of the input's size."""

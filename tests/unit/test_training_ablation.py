@@ -13,13 +13,18 @@ pytest.importorskip("torch", reason="needs the train extra")
 
 from perception.training.ablation import variants
 from perception.training.config import SourceConfig, load_recipe
+from perception.training.dataset import Sample, items_of, with_margins
 from perception.training.feeder import Feeder
+from perception.training.label_margins import margins
+from robot.core.messages import Detection, ObjectClass
 
 
 def test_each_variant_has_its_sources_and_the_same_budget() -> None:
     parts = variants(load_recipe("fast"), 40)
     alone = parts.pop("real_alone")
     assert (alone.sources, alone.steps) == (parts["real"].sources, 24), "60 % of 40 batches"
+    margins = parts.pop("both_margins")
+    assert [bool(s.label_margins) for s in margins.sources] == [False, True], "only exact boxes get a margin"
     drawn = {name: [bool(s.split) for s in c.sources if s.share > 0] for name, c in parts.items()}
     assert drawn == {"real": [True], "simulated": [False], "both": [True, False]}
     assert all(any(s.split for s in c.sources) for c in parts.values()), "every variant is scored on real pictures"
@@ -42,3 +47,25 @@ def test_no_ball_is_cut_out_of_pictures_that_are_only_scored(tmp_path: Path) -> 
         more = SourceConfig(folder=str(tmp_path))
         feeder = Feeder(dataclasses.replace(recipe, sources=(real, more)), tmp_path)
         assert bool(feeder.balls) is balls
+
+
+def test_a_label_has_a_margin_where_the_box_of_a_detector_has_none() -> None:
+    exact = np.array([[20, 30, 40, 40], [0, 0, 10, 10]], np.float32)
+    sample = Sample(image_bgr=np.zeros((50, 42, 3), np.uint8), boxes_px=exact, classes=np.array([1, 2]))
+    rows = ((9.0,) * 4, (0.1, 0.2, 0.3, 0.4), (0.5, 0.0, 0.0, 0.1))
+    grown = with_margins(sample, rows)
+    assert grown.boxes_px.tolist() == [[18, 28, 42, 44], [0, 0, 10, 11]], "cut at the picture's edges"
+    assert with_margins(sample, ()) is sample
+
+
+def test_margins_are_measured_as_what_a_label_goes_beyond_a_detection(tmp_path: Path) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    cv2.imwrite(str(tmp_path / "images/a1.png"), np.zeros((100, 200, 3), np.uint8))
+    (tmp_path / "labels/a1.txt").write_text("1 0.5 0.5 0.2 0.4\n")  # edges 80, 30, 120, 70
+    seen = Detection(object_class=ObjectClass.BALL, score=0.9, box_px=(84.0, 40.0, 116.0, 70.0))
+    far = Detection(object_class=ObjectClass.BALL, score=0.9, box_px=(0.0, 0.0, 20.0, 20.0))
+    shares, pairs = margins(lambda image: (seen, far), items_of(tmp_path))
+    assert pairs == [0, 1, 0], "what no label overlaps is no pair"
+    assert np.isnan(shares[0]).all()
+    np.testing.assert_allclose(shares[1], [0.125, 1 / 3, 0.125, 0.0], atol=1e-6)
