@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -114,6 +115,15 @@ class _Heading:
     turned_rad: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """What one check looks at: the views of the last seconds, and how much had been turned at its end."""
+
+    t_ns: int
+    views: tuple[LineView, ...]
+    turned_rad: float
+
+
 class BumpMonitor:
     """One per camera. Feed it every view; it answers now and then."""
 
@@ -134,50 +144,87 @@ class BumpMonitor:
         self._yaw_jump = (0.0, 0.0)
         self._last_heading: float | None = None
         self._turned_rad = 0.0
+        self._check: Generator[None, None, BumpReport | None] | None = None
 
     def on_view(self, view: LineView) -> BumpReport | None:
-        """Take one picture's lines; returns a new report, once a second at most, or None."""
-        c = self.config
+        """Take one picture's lines and check at once; returns a new report, once a second at most, or None."""
+        self.add_view(view)
+        report = None
+        while self.busy:
+            report = self.work()
+        return report
+
+    @property
+    def busy(self) -> bool:
+        """Whether a check waits for `work`."""
+        return self._check is not None
+
+    def add_view(self, view: LineView) -> None:
+        """Take one picture's lines; now and then that begins a check."""
         theta = view.odom_from_robot.theta_rad
         if self._last_heading is not None:
             self._turned_rad += math.remainder(theta - self._last_heading, math.tau)
         self._last_heading = theta
+        if self._views and view.t_ns < self._views[-1].t_ns:  # the clock has jumped back: what was seen has no place
+            self._forget()
+        if self._keep(view) and not self.busy and view.t_ns >= self._next_ns and len(self._views) >= 4:
+            self._next_ns = view.t_ns + round(self.config.period_s * NS_PER_S)
+            self._check = self._look(_Window(view.t_ns, tuple(self._views), self._turned_rad))
+
+    def work(self) -> BumpReport | None:
+        """Go on with the check that waits, by one fit: a millisecond or two. Returns its report at its end."""
+        if self._check is None:
+            return None
+        try:
+            next(self._check)
+        except StopIteration as done:
+            self._check = None
+            report: BumpReport | None = done.value
+            return report
+        return None
+
+    def _keep(self, view: LineView) -> bool:
+        """Put the view into the window if it shows lines and is not too soon after the last one; returns whether."""
+        c = self.config
         if not view.segments_px or abs(view.turn_rate_rad_s) > c.max_turn_rate_rad_s:
-            return None
+            return False
         if self._views and view.t_ns < self._views[-1].t_ns + round(c.gap_s * NS_PER_S):
-            if view.t_ns < self._views[-1].t_ns:  # the clock has jumped back: what was seen has no place any more
-                self._forget()
-            return None
+            return False
         self._views.append(view)
         while self._views[0].t_ns < view.t_ns - round(c.window_s * NS_PER_S):
             self._views.popleft()
-        if view.t_ns < self._next_ns or len(self._views) < 4:
-            return None
-        self._next_ns = view.t_ns + round(c.period_s * NS_PER_S)
-        fit = self._fit(view.t_ns)
-        return None if fit is None else self._judge(fit, view.t_ns)
+        return True
 
-    def _fit(self, t_ns: int) -> Attitude | None:
+    def _look(self, window: _Window) -> Generator[None, None, BumpReport | None]:
+        """One check, a fit at a time."""
+        fit = yield from self._fit(window)
+        if fit is None:
+            return None
+        yield
+        return self._judge(fit, window)
+
+    def _fit(self, window: _Window) -> Generator[None, None, Attitude | None]:
         """Ask the lines in the window; failing that the newest of them, failing that with the heading that we know."""
         c = self.config
-        fit = fit_attitude(self._views, self.camera, c.attitude)
+        fit = fit_attitude(window.views, self.camera, c.attitude)
         if fit is not None and self._says_something(fit) and fit.inliers >= c.clean_agreement * fit.segments:
             return fit
         # Perhaps the bump lies inside the window: what came after it agrees with itself.
-        newest = [v for v in self._views if v.t_ns > t_ns - round(0.5 * c.window_s * NS_PER_S)]
-        for views, known in ((newest, None), (newest, self._known_heading(t_ns))):
-            if views is newest and known is None and len(newest) < 4:
+        newest = [v for v in window.views if v.t_ns > window.t_ns - round(0.5 * c.window_s * NS_PER_S)]
+        for known in (None, self._known_heading(window)):
+            if known is None and len(newest) < 4:
                 continue
-            later = fit_attitude(views, self.camera, c.attitude, known)
+            yield
+            later = fit_attitude(newest, self.camera, c.attitude, known)
             if later is not None and self._says_something(later):
                 return later
         return fit if fit is not None and self._says_something(fit) else None
 
-    def _known_heading(self, t_ns: int) -> tuple[float, float] | None:
+    def _known_heading(self, window: _Window) -> tuple[float, float] | None:
         """Return what earlier windows let expect of the field's heading; a slow drift of it is allowed for."""
         if not self._settled or self._yaw_suspicions:
             return None
-        now = _Heading(t_ns, 0.0, 0.0, self._turned_rad)
+        now = _Heading(window.t_ns, 0.0, 0.0, window.turned_rad)
         expected, doubt = _expected(list(self._settled), now, self.config)
         return expected, math.hypot(doubt, self.config.heading_doubt_rad)
 
@@ -186,7 +233,7 @@ class BumpMonitor:
         agreed = fit.inliers >= max(c.min_inliers, c.min_agreement * fit.segments)
         return agreed and max(fit.sigma_rad()) <= c.max_sigma_rad and fit.margin >= c.min_margin
 
-    def _judge(self, fit: Attitude, t_ns: int) -> BumpReport:
+    def _judge(self, fit: Attitude, window: _Window) -> BumpReport:
         c = self.config
         self.checks += 1
         sigma_pitch, sigma_roll = (math.hypot(s, c.slack_rad) for s in fit.sigma_rad())
@@ -197,9 +244,9 @@ class BumpMonitor:
         limit = (0.6 if was else 1.0) * c.min_shift_rad
         shifted = size > limit and away > (0.6 if was else 1.0) * c.sigmas
         self._suspicions = self._suspicions + 1 if shifted else 0
-        yaw, yaw_sigma = self._yaw(fit, t_ns, shifted)
+        yaw, yaw_sigma = self._yaw(fit, window, shifted)
         self.report = BumpReport(
-            t_ns=t_ns,
+            t_ns=window.t_ns,
             bumped=self._suspicions >= c.confirm or (was and shifted) or yaw != 0.0,
             pitch_rad=fit.pitch_rad,
             roll_rad=fit.roll_rad,
@@ -211,7 +258,7 @@ class BumpMonitor:
         )
         return self.report
 
-    def _yaw(self, fit: Attitude, t_ns: int, shifted: bool) -> tuple[float, float]:
+    def _yaw(self, fit: Attitude, window: _Window, shifted: bool) -> tuple[float, float]:
         """Compare the field's heading with what earlier windows and the gyro's habits let expect; jumps add up."""
         c = self.config
         clean = fit.inliers >= c.clean_agreement * fit.segments
@@ -225,11 +272,11 @@ class BumpMonitor:
         pitch += (fit.pitch_rad - pitch) / count
         roll += (fit.roll_rad - roll) / count
         self._usual = (count, pitch, roll)
-        found = heading_given(self._views, self.camera, pitch, roll, c.attitude)
+        found = heading_given(window.views, self.camera, pitch, roll, c.attitude)
         if found is None:
             return self._yaw_jump
-        now = _Heading(t_ns, found[0], math.hypot(found[1], c.slack_rad), self._turned_rad)
-        before = [h for h in self._settled if h.t_ns <= t_ns - round(c.window_s * NS_PER_S)]
+        now = _Heading(window.t_ns, found[0], math.hypot(found[1], c.slack_rad), window.turned_rad)
+        before = [h for h in self._settled if h.t_ns <= window.t_ns - round(c.window_s * NS_PER_S)]
         if len(before) < _LEAST_HEADINGS:
             self._settled.append(now)
             return self._yaw_jump
@@ -255,6 +302,7 @@ class BumpMonitor:
         self._settled.clear()
         self._next_ns = 0
         self._suspicions = self._yaw_suspicions = 0
+        self._check = None
 
 
 def _expected(before: list[_Heading], now: _Heading, config: BumpConfig) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """Letterbox: the whole picture, its proportions kept, in the middle of the network's input; and back.
 
 The fast path (`blackout bench`): one bilinear resize straight into the canvas, one `split` into planes in the network's
-order (nine times as fast as three `extractChannel`), one 256-entry table into the float blob; everything preallocated.
-Together about seven times as fast as `cv2.dnn.blobFromImage`.
+order (nine times as fast as three `extractChannel`), one `addWeighted` into the float blob (faster than a table, equal
+to it within 1.2e-7); everything preallocated. Together some seven times as fast as `cv2.dnn.blobFromImage`.
 """
 
 from __future__ import annotations
@@ -103,5 +103,5 @@ class Letterbox:
         else:
             cv2.resize(image_bgr, where.resized_px, dst=self._region, interpolation=cv2.INTER_LINEAR)
         cv2.split(self._canvas, self._blue_green_red)
-        cv2.LUT(self._planes, NORMALISE, self._rows)
+        cv2.addWeighted(self._planes, 1 / 127.5, self._planes, 0.0, -1.0, dst=self._rows, dtype=cv2.CV_32F)
         return self._blob, where

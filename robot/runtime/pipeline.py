@@ -120,6 +120,8 @@ class Pipeline:
         if not batch.detections:  # a tick with a picture has enough to do
             self._estimator.locate()
         self.times.lap("locate")
+        self._camera_watch.on_tick(has_picture=bool(batch.detections))
+        self.times.lap("camera_watch")
         world = self._estimator.world_model(now_ns)
         self.times.lap("world")
         self._on_referee(batch.referee)
