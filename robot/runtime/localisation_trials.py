@@ -7,8 +7,6 @@ fresh pipelines, as often as wanted and in seconds: the motion does not depend o
 from __future__ import annotations
 
 import dataclasses
-import functools
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +14,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from perception.detection.config import DetectionConfig
-from perception.detection.detector import SsdDetector, load_detector
 from robot.core.clock import NS_PER_S
 from robot.core.errors import RecordingError
 from robot.core.geometry import Pose2, Twist2
-from robot.core.messages import Localisation, RefereeCode, RefereeCommand, TickResult, Vec2
-from robot.recording.header import make_header
+from robot.core.messages import Localisation, RefereeCode, RefereeCommand, Vec2
 from robot.recording.reader import Recording
 from robot.recording.run_data import TRUTH_TOPIC
-from robot.recording.writer import Recorder
+from robot.runtime.challenge import shared_detector
+from robot.runtime.input_recording import record_inputs
 from robot.runtime.pipeline import Pipeline
 from robot.runtime.robot_config import Robot
-from robot.runtime.simulation import play_trial
 from sim.evaluation.localisation import TrialTrack
 
 
@@ -52,13 +47,6 @@ class RecordJob:
         return self.folder / f"seed-{self.seed}.mcap"
 
 
-class InputsOnly(Recorder):
-    """Keeps batches and notes: results would be those of the estimator of that day."""
-
-    def result(self, result: TickResult) -> None:
-        """Keep nothing."""
-
-
 def record_job(job: RecordJob) -> Path:
     """Drive and record one trial, unless its recording is there already.
 
@@ -74,14 +62,13 @@ def record_job(job: RecordJob) -> Path:
         return job.path
     cv2.setNumThreads(1)
     robot = job.robot
-    detector = _detector(robot.config.detection)
     trial = make_localisation_trial(job.seed, robot.field)
-    header = make_header(
-        kind="simulation",
-        robot=robot.config,
-        camera=robot.camera,
-        field_geometry=robot.field,
-        model={"name": detector.model_name, "sha256": detector.sha256, "runs": detector.description},
+    record_inputs(
+        job.path,
+        robot,
+        shared_detector(robot.config.detection),
+        KidnapSimulation(trial, robot.config.body, robot.camera),
+        Wanderer(trial.legs),
         run={
             "seed": job.seed,
             "start_s": START_S,
@@ -90,22 +77,7 @@ def record_job(job: RecordJob) -> Path:
             "seed_y_m": trial.seed_in_field_m[1],
         },
     )
-    unfinished = job.path.with_suffix(".part")
-    keep = dataclasses.replace(robot.config.recording, frame_rate_hz=0.0)
-    with (
-        KidnapSimulation(trial, robot.config.body, robot.camera) as world,
-        InputsOnly(unfinished, header, keep) as recorder,
-    ):
-        play_trial(robot, world, detector, recorder, Wanderer(trial.legs))
-    os.replace(unfinished, job.path)
     return job.path
-
-
-@functools.lru_cache(maxsize=1)
-def _detector(config: DetectionConfig) -> SsdDetector:
-    detector = load_detector(config)
-    detector.warm_up()
-    return detector
 
 
 def replay_trial(robot: Robot, path: Path, *, seeded: bool) -> TrialTrack:

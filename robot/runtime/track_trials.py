@@ -6,8 +6,6 @@ judged again, in seconds, after it has changed.
 
 from __future__ import annotations
 
-import dataclasses
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -28,14 +26,12 @@ from robot.core.errors import RecordingError
 from robot.core.geometry import Pose2
 from robot.core.messages import FieldObservation, ObjectClass, TickBatch, Vec2, Verdict, WorldModel
 from robot.recording.codec import from_json
-from robot.recording.header import make_header
 from robot.recording.reader import Recording
 from robot.recording.run_data import TRUTH_TOPIC
 from robot.runtime.challenge import shared_detector
-from robot.runtime.localisation_trials import InputsOnly
+from robot.runtime.input_recording import record_inputs
 from robot.runtime.pipeline import Pipeline
 from robot.runtime.robot_config import Robot
-from robot.runtime.simulation import play_trial
 
 if TYPE_CHECKING:  # the simulator is an extra
     from sim.evaluation.tracks import BallScore, RobotScore, TruthAt, TruthLine
@@ -82,22 +78,14 @@ def record_track_trial(job: TrackJob, detector: SsdDetector | None = None) -> Pa
     robot = job.robot
     detector = detector or shared_detector(robot.config.detection)
     trial = make_track_trial(job.kind, job.seed, robot.field)
-    header = make_header(
-        kind="simulation",
-        robot=robot.config,
-        camera=robot.camera,
-        field_geometry=robot.field,
-        model={"name": detector.model_name, "sha256": detector.sha256, "runs": detector.description},
+    record_inputs(
+        job.path,
+        robot,
+        detector,
+        TrackSimulation(trial, robot.config.body, robot.camera),
+        Wanderer(trial.legs),
         run={"kind": job.kind, "seed": job.seed},
     )
-    unfinished = job.path.with_suffix(f".{os.getpid()}.part")  # two commands may record at the same time
-    keep = dataclasses.replace(robot.config.recording, frame_rate_hz=0.0)
-    with (
-        TrackSimulation(trial, robot.config.body, robot.camera) as world,
-        InputsOnly(unfinished, header, keep) as recorder,
-    ):
-        play_trial(robot, world, detector, recorder, Wanderer(trial.legs))
-    os.replace(unfinished, job.path)
     return job.path
 
 
