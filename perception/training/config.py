@@ -22,7 +22,7 @@ class SourceConfig:
         share: which part of all training pictures is drawn from this source.
         emphasis: (first, last, weight) ranges of the number in the file name; pictures elsewhere weigh 1.
         label_margins: for robot, ball, goal what is added to a box at its left, top, right and bottom, in shares of its
-            size: people label with a margin, a renderer does not (`python -m perception.training.label_margins`).
+            size: people label with a margin, a renderer does not (see `studies/label_margins.py`).
     """
 
     folder: str

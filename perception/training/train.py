@@ -26,11 +26,11 @@ from perception.training import warm_start
 from perception.training.config import TrainingConfig
 from perception.training.curves import draw_curves
 from perception.training.dataset import Item, held_back_items, load_split
-from perception.training.evaluate import Scores, collect, evaluate
 from perception.training.fake_quant import FakeQuant
 from perception.training.feeder import Feeder
 from perception.training.loss import detection_loss
 from perception.training.network import ConvBn, SsdLite
+from perception.training.scoring.evaluate import Scores, collect, evaluate
 from perception.training.sparsity import Pruner
 from robot.core.config import config_hash, to_dict
 from robot.core.errors import DataError

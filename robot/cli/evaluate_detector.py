@@ -43,8 +43,8 @@ class Args:
 def run(args: Args) -> int:
     """Evaluate and print; returns 0."""
     try:
-        from perception.training import evaluate as ev
         from perception.training.dataset import held_back_items, items_of, load_split
+        from perception.training.scoring import evaluate as ev
     except ImportError as error:
         raise MissingExtraError(f"evaluation needs more packages: {error}", hint='pip install -e ".[train]"') from error
     from perception.detection import DetectionConfig, load_detector
@@ -68,7 +68,7 @@ def run(args: Args) -> int:
         print(f"{name}:", *scores.lines(), *operating.lines(), sep="\n")
         report["parts"][name] = {**asdict(scores), "operating": asdict(operating)}  # type: ignore[index]
     if args.gallery is not None:
-        from perception.training.gallery import write_gallery
+        from perception.training.scoring.gallery import write_gallery
 
         print(f"gallery: {write_gallery(results, args.gallery, args.operating_score)}")
     if args.json is not None:
@@ -78,7 +78,7 @@ def run(args: Args) -> int:
 
 
 def _robustness(args: Args, detector: Any, items: Any) -> int:
-    from perception.training import robustness
+    from perception.training.scoring import robustness
 
     rows = robustness.measure(detector.detect, items)
     print(f"{detector.description}, {len(items)} pictures", *robustness.table(rows), sep="\n")

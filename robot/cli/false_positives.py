@@ -42,9 +42,9 @@ class Args:
 def run(args: Args) -> int:
     """Count and print a Markdown table; returns 0."""
     try:
-        from perception.training import evaluate as ev
-        from perception.training import negatives
         from perception.training.dataset import held_back_items, items_of, load_split
+        from perception.training.scoring import evaluate as ev
+        from perception.training.scoring import negatives
     except ImportError as error:
         raise MissingExtraError(f"evaluation needs more packages: {error}", hint='pip install -e ".[train]"') from error
     from perception.detection import DetectionConfig, load_detector

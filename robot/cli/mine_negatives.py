@@ -41,11 +41,11 @@ class Args:
 def run(args: Args) -> int:
     """Collect; returns 0."""
     try:
-        from perception.training import evaluate as ev
         from perception.training.config import SourceConfig
         from perception.training.dataset import training_items
-        from perception.training.gallery import write_gallery
-        from perception.training.negatives import mine
+        from perception.training.scoring import evaluate as ev
+        from perception.training.scoring.gallery import write_gallery
+        from perception.training.scoring.negatives import mine
     except ImportError as error:
         raise MissingExtraError(f"mining needs more packages: {error}", hint='pip install -e ".[train]"') from error
     from perception.detection import DetectionConfig, load_detector

@@ -11,11 +11,11 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the train extra")
 
-from perception.training.ablation import variants
 from perception.training.config import SourceConfig, load_recipe
 from perception.training.dataset import Sample, items_of, with_margins
 from perception.training.feeder import Feeder
-from perception.training.label_margins import margins
+from perception.training.studies.ablation import variants
+from perception.training.studies.label_margins import margins
 from robot.core.messages import Detection, ObjectClass
 
 

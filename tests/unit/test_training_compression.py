@@ -13,12 +13,12 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn  # noqa: E402
 
-from perception.training.compression import variants  # noqa: E402
 from perception.training.config import load_recipe  # noqa: E402
 from perception.training.export import fold  # noqa: E402
 from perception.training.fake_quant import FakeQuant, fake_int8_weight, fake_uint8  # noqa: E402
 from perception.training.network import ConvBn, SsdLite  # noqa: E402
 from perception.training.sparsity import Pruner, mask_2_4, prunable  # noqa: E402
+from perception.training.studies.compression import variants  # noqa: E402
 from perception.training.train import train  # noqa: E402
 from tests.unit.test_training_network import SPEC, tiny_recipe  # noqa: E402
 

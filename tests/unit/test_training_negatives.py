@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.training import negatives
-from perception.training.confusion import as_html, confusion_matrix
 from perception.training.dataset import Item, items_of
+from perception.training.scoring import negatives
+from perception.training.scoring.confusion import as_html, confusion_matrix
 from robot.cli.main import main
 from robot.core.errors import DataError
 from robot.core.messages import Detection, ObjectClass

@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("pycocotools", reason="scores need the [train] extra")
 
-from perception.training import robustness as r
 from perception.training.dataset import Item, items_of
+from perception.training.scoring import robustness as r
 from robot.core.messages import Detection, ObjectClass
 
 RNG = np.random.default_rng(0)

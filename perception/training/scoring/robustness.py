@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.training.dataset import Item
-from perception.training.evaluate import Detect, Scores, evaluate
+from perception.training.scoring.evaluate import Detect, Scores, evaluate
 from robot.core.messages import Detection
 
 Picture = NDArray[np.uint8]

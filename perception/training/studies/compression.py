@@ -5,7 +5,7 @@ control: some of any gain is just more training), pruned to 2:4 from the first s
 step. Each is exported, quantised, and scored on the held-back real pictures in float32 and int8 by ONNX Runtime, as
 it would be shipped.
 
-    python -m perception.training.compression fast_hard --run runs/fast_hard --steps 500 --out runs/compression
+    python -m perception.training.studies.compression fast_hard --run runs/fast_hard --steps 500 --out runs/compression
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from perception.detection import DetectionConfig, load_detector
 from perception.detection.model import ModelMeta, file_sha256
 from perception.training.config import TrainingConfig, load_recipe
 from perception.training.dataset import held_back_items
-from perception.training.evaluate import collect, evaluate
 from perception.training.export import export, load_run
 from perception.training.quantise import calibration_pictures, quantise
+from perception.training.scoring.evaluate import collect, evaluate
 from perception.training.train import train
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RATE = 1.0 / 3.0
 
 

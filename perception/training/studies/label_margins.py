@@ -3,7 +3,7 @@
 A detector trained on simulated pictures alone boxes real objects as the renderer would; the label of the same object
 says how much larger people draw. Without that margin the two kinds of picture teach different boxes.
 
-    python -m perception.training.label_margins runs/ablation_1000/simulated
+    python -m perception.training.studies.label_margins runs/ablation_1000/simulated
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 from perception.detection.decode import iou_matrix
 from perception.training.config import SourceConfig
 from perception.training.dataset import Item, training_items
-from perception.training.evaluate import CLASS_NAMES, Detect
 from perception.training.export import load_run
+from perception.training.scoring.evaluate import CLASS_NAMES, Detect
 from perception.training.train import torch_detect
 from robot.core.geometry import FloatArray
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from perception.detection.decode import iou_matrix
 from perception.training.dataset import Item
-from perception.training.evaluate import CLASS_NAMES
+from perception.training.scoring.evaluate import CLASS_NAMES
 from robot.core.messages import Detection
 
 NOTHING = len(CLASS_NAMES)

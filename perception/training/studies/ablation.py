@@ -5,7 +5,7 @@ as `both` draws, so that the simulated ones come on top. In `both_margins` the s
 would have drawn them (`label_margins`). All begin with the warm-start weights and are scored on the
 same held-back real pictures.
 
-    python -m perception.training.ablation fast --steps 400 --out runs/ablation
+    python -m perception.training.studies.ablation fast --steps 400 --out runs/ablation
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from perception.training.train import train
 MARGINS = ((0.06, 0.08, 0.03, 0.05), (0.16, 0.26, 0.11, 0.10), (0.02, 0.09, 0.03, 0.11))
 """What people leave around robot, ball and goal: `label_margins` on the variant `simulated`, 1000 steps of `fast`."""
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def variants(config: TrainingConfig, steps: int) -> dict[str, TrainingConfig]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import cv2
 
-from perception.training.confusion import as_html, confusion_matrix
 from perception.training.dataset import Item
-from perception.training.evaluate import CLASS_NAMES, verdicts
+from perception.training.scoring.confusion import as_html, confusion_matrix
+from perception.training.scoring.evaluate import CLASS_NAMES, verdicts
 from robot.core.messages import Detection
 
 RIGHT, FALSE, MISSED = (80, 200, 0), (0, 0, 255), (255, 120, 0)

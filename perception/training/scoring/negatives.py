@@ -16,7 +16,7 @@ import numpy as np
 
 from perception.detection.decode import iou_matrix
 from perception.training.dataset import Item, Sample
-from perception.training.evaluate import CLASS_NAMES, operating_point
+from perception.training.scoring.evaluate import CLASS_NAMES, operating_point
 from robot.core.errors import DataError
 from robot.core.messages import Detection
 

@@ -1,0 +1,1 @@
+"""Scores of a detector on labelled pictures: COCO metrics, confusion, galleries, false positives, robustness."""

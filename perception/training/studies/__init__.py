@@ -1,0 +1,1 @@
+"""Questions that were answered by training: what simulated pictures, sparsity, quantisation and label margins do."""
