@@ -16,7 +16,7 @@ from robot.core.geometry import Pose2
 from robot.core.messages import ObjectClass, Vec2
 from robot.recording.frames import annotated_frames
 from robot.recording.reader import Recording
-from robot.recording.report import field_from_world
+from robot.recording.report import fields_from_world
 from robot.recording.run_data import RunData, load_run
 
 _FRAMES = 2
@@ -90,8 +90,10 @@ def write_picture(recording: Recording, path: Path) -> Path:
 
 def _field_map(recording: Recording, data: RunData) -> NDArray[np.uint8]:
     drawing = _Map(from_dict(FieldGeometry, recording.header.field_geometry, where="recorded field"), _MAP_WIDTH_PX)
-    to_field = field_from_world(data)
-    believed = [to_field @ r.world.robot.world_from_robot for r in data.results]
+    believed = [
+        to_field @ r.world.robot.world_from_robot
+        for to_field, r in zip(fields_from_world(data), data.results, strict=True)
+    ]
     if data.truth:
         drawing.path([(p.x_m, p.y_m) for _, p, _ in data.truth], _TRUE, 5)
         balls = [ball for _, _, ball in data.truth if ball is not None]

@@ -16,7 +16,7 @@ from robot.core.config import from_dict
 from robot.core.errors import RecordingError
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2, Twist2
-from robot.core.messages import TickResult
+from robot.core.messages import Localisation, TickResult
 from robot.recording.drawing import (
     BALL_COLOUR,
     BALL_ESTIMATE_COLOUR,
@@ -102,9 +102,9 @@ def _event_text(event: Any) -> str:
 def _field_section(recording: Recording, data: RunData) -> str:
     geometry = from_dict(FieldGeometry, recording.header.field_geometry, where="recorded field")
     drawing = FieldDrawing(geometry)
-    to_field = field_from_world(data)
-    estimates = [to_field @ r.world.robot.world_from_robot for r in data.results]
-    balls = [to_field.transform(r.world.ball.ball_in_world_m) for r in data.results if r.world.ball.valid]
+    placed = list(zip(fields_from_world(data), data.results, strict=True))
+    estimates = [to_field @ r.world.robot.world_from_robot for to_field, r in placed]
+    balls = [to_field.transform(r.world.ball.ball_in_world_m) for to_field, r in placed if r.world.ball.valid]
     keys = [(ESTIMATE_COLOUR, "estimated path"), (BALL_ESTIMATE_COLOUR, "ball as believed at the end")]
     if data.truth:
         drawing.path([(p.x_m, p.y_m) for _, p, _ in data.truth], TRUE_COLOUR, width=4.0)
@@ -124,18 +124,35 @@ def _field_section(recording: Recording, data: RunData) -> str:
         drawing.ball(balls[-1], BALL_ESTIMATE_COLOUR, solid=False)
     legend = "".join(f"<span class='key' style='background:{c}'></span>{t}" for c, t in keys)
     note = (
-        "The estimate is drawn from the true start pose: in stage 1 the robot knows only its own motion since then."
+        "Until the pose is found, the estimate is drawn from the true start; a declared mirror twin is turned back."
         if data.truth
         else "No truth in this recording: the drawing is in the estimator's own frame."
     )
     return f"<h2>Field</h2>{drawing.svg()}<p>{legend}</p><p class='note'>{note}</p>"
 
 
-def field_from_world(data: RunData) -> Pose2:
-    """Where the estimator's frame lies on the field: by the truth of the first tick, else the same."""
-    if not data.truth:
-        return Pose2()
-    return data.truth[0][1] @ data.results[0].world.robot.world_from_robot.inverse()
+_TURNED = Pose2(0.0, 0.0, math.pi)
+
+
+def fields_from_world(data: RunData) -> list[Pose2]:
+    """Where the estimator's frame lies on the field, for each result.
+
+    Until the pose is found that is the odometry's frame, drawn from the truth of the first tick; from then on it is the
+    field, or the field turned by half a turn as long as the estimate itself says that it may be its mirror twin.
+    """
+    lies = data.truth[0][1] @ data.results[0].world.robot.world_from_robot.inverse() if data.truth else Pose2()
+    times = [t for t, _, _ in data.truth]
+    fields = []
+    for result in data.results:
+        state = result.world.robot
+        if state.localisation in (Localisation.SEEDED, Localisation.TRACKING):
+            lies = Pose2()
+            if state.mirror_ambiguous and data.truth:
+                nearest = min(bisect.bisect_left(times, data.seconds(result.t_now_ns)), len(times) - 1)
+                true, pose = data.truth[nearest][1], state.world_from_robot
+                lies = _TURNED if (_TURNED @ pose).distance_to(true) < pose.distance_to(true) else lies
+        fields.append(lies)
+    return fields
 
 
 def _timeline_section(data: RunData) -> str:
@@ -217,16 +234,15 @@ def _plots_section(data: RunData) -> str:
 
 
 def _error_plot(data: RunData) -> str:
-    to_field = field_from_world(data)
     truth_times = [t for t, _, _ in data.truth]
     errors = []
-    for result in data.results:
+    for to_field, result in zip(fields_from_world(data), data.results, strict=True):
         t_s = data.seconds(result.t_now_ns)
         index = bisect.bisect_left(truth_times, t_s)
         if index < len(truth_times) and abs(truth_times[index] - t_s) < 0.006:
             estimate = to_field @ result.world.robot.world_from_robot
             errors.append((t_s, 100.0 * estimate.distance_to(data.truth[index][1])))
-    series = [Series(name="from the start pose", points=errors, colour=PALETTE[4])]
+    series = [Series(name="from the start, then on the field", points=errors, colour=PALETTE[4])]
     return line_plot("Position error of the estimate", "cm", series, data.t_end_s)
 
 
