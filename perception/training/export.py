@@ -105,6 +105,27 @@ def export(network: SsdLite, path: Path) -> None:
             raise DetectorError(f"{path.name}: {name} differ by {difference} from PyTorch", hint="report this")
 
 
+def export_run(run: Path, out: Path, name: str) -> tuple[Path, ModelMeta]:
+    """Write a run's averaged weights as `out/NAME.onnx` with its JSON; returns the file and what the JSON says.
+
+    Raises:
+        DataError: it is no training run's folder.
+        DetectorError: ONNX Runtime computes something else than PyTorch.
+    """
+    config, network, steps = load_run(run)
+    path = out / f"{name}.onnx"
+    export(network, path)
+    meta = ModelMeta(
+        name=name,
+        sha256=file_sha256(path),
+        precision="fp32",
+        anchors=config.model.anchors,
+        trained_by=f"recipe {config.name} {config_hash(config)}, {steps} steps",
+    )
+    meta.write(path)
+    return path, meta
+
+
 def main() -> None:
     """Export one run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,17 +134,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=MODELS_DIR)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    config, network, steps = load_run(args.run)
-    path = args.out / f"{args.name}.onnx"
-    export(network, path)
-    meta = ModelMeta(
-        name=args.name,
-        sha256=file_sha256(path),
-        precision="fp32",
-        anchors=config.model.anchors,
-        trained_by=f"recipe {config.name} {config_hash(config)}, {steps} steps",
-    )
-    meta.write(path)
+    path, meta = export_run(args.run, args.out, args.name)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {meta.trained_by}")
 
 

@@ -13,8 +13,6 @@ from robot.core.messages import DetectionBatch
 CODE = "camera_bumped"
 _OTHER_RAD = math.radians(0.7)
 """A bump that has changed by this much is told again."""
-_PATIENCE = 10
-"""So many ticks a check waits for one without a picture."""
 
 
 def view_of_batch(batch: DetectionBatch, motion: DeadReckoning) -> LineView:
@@ -38,7 +36,6 @@ class CameraWatch:
         self._size = (camera.intrinsics.width_px, camera.intrinsics.height_px)
         self._told: BumpReport | None = None
         self._news: list[str] = []
-        self._waited = 0
 
     @property
     def report(self) -> BumpReport | None:
@@ -53,14 +50,10 @@ class CameraWatch:
             return
         self._monitor.add_view(view_of_batch(batch, motion))
 
-    def on_tick(self, has_picture: bool) -> None:
-        """Go on with a check that waits, preferably in a tick without a picture, which has enough to do."""
-        if self._monitor is None or not self._monitor.busy:
+    def work(self) -> None:
+        """Go on with a check that waits, by one fit: a millisecond or two."""
+        if self._monitor is None:
             return
-        self._waited += 1
-        if has_picture and self._waited < _PATIENCE:
-            return
-        self._waited = 0
         report = self._monitor.work()
         if report is None:
             return

@@ -49,6 +49,8 @@ from robot.runtime.supervisor import MOVING, Inputs, Supervisor
 
 SEED_SIGMA_M, NO_HEADING_RAD = 0.3, math.pi
 """The rules' seed: the robot stands within 0.5 m of it, its heading is not given."""
+_PATIENCE_TICKS = 10
+"""So many ticks with a picture what can wait waits for one without."""
 
 _SOURCES = {"link": "link", "camera": "camera"}
 """Who raises a fault, by the first word of its code."""
@@ -99,6 +101,7 @@ class Pipeline:
         self._estop = False
         self._standing_faults: tuple[str, ...] = ()
         self._fault_seq = 0
+        self._full_ticks = 0
 
     @property
     def estimator(self) -> Estimator:
@@ -117,11 +120,13 @@ class Pipeline:
         self.times.lap("link_in")
         self._on_detections(batch)
         self.times.lap("observe")
-        if not batch.detections:  # a tick with a picture has enough to do
+        # A tick with a picture has enough to do; but with a picture in every tick what can wait must not wait for ever.
+        self._full_ticks = self._full_ticks + 1 if batch.detections else 0
+        if self._full_ticks % _PATIENCE_TICKS == 0:
             self._estimator.locate()
-        self.times.lap("locate")
-        self._camera_watch.on_tick(has_picture=bool(batch.detections))
-        self.times.lap("camera_watch")
+            self.times.lap("locate")
+            self._camera_watch.work()
+            self.times.lap("camera_watch")
         world = self._estimator.world_model(now_ns)
         self.times.lap("world")
         self._on_referee(batch.referee)

@@ -237,3 +237,17 @@ def test_equal_batches_give_equal_results(robot: Robot) -> None:
     inputs, first = zip(*batches(BenchWorld(robot.camera, duration_s=3.0), new_pipeline(robot)), strict=True)
     fresh = new_pipeline(robot)
     assert [to_json(fresh.step(batch)) for batch in inputs] == [to_json(result) for result in first]
+
+
+@pytest.mark.parametrize(("pictures", "calls"), [(True, 4), (False, 40)], ids=["a picture in every tick", "none"])
+def test_what_can_wait_for_a_tick_without_a_picture_does_not_wait_for_ever(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch, pictures: bool, calls: int
+) -> None:
+    pipeline, called = new_pipeline(robot), []
+    monkeypatch.setattr(pipeline.estimator, "locate", lambda: called.append(1))
+    for tick in range(40):
+        t_ns = 10_000_000 * (tick + 1)
+        head = {"seq": tick, "t_capture_ns": t_ns - 1_000_000, "t_receive_ns": t_ns, "valid": True}
+        seen = m.DetectionBatch(**head, frame_seq=tick, image_size_px=(640, 480), detections=())
+        pipeline.step(m.TickBatch(tick=tick, t_now_ns=t_ns, detections=(seen,) if pictures else ()))
+    assert len(called) == calls

@@ -15,10 +15,9 @@ import dataclasses
 from pathlib import Path
 
 from perception.detection import DetectionConfig, load_detector
-from perception.detection.model import ModelMeta, file_sha256
 from perception.training.config import TrainingConfig, load_recipe
 from perception.training.dataset import held_back_items
-from perception.training.export import export, load_run
+from perception.training.export import export_run
 from perception.training.quantise import calibration_pictures, quantise
 from perception.training.scoring.evaluate import collect, evaluate
 from perception.training.train import train
@@ -45,19 +44,9 @@ def variants(config: TrainingConfig, checkpoint: str, steps: int) -> dict[str, T
     }
 
 
-def scores(run: Path, name: str) -> list[float]:
+def scores(config: TrainingConfig, run: Path, name: str) -> list[float]:
     """Export and quantise a run in its folder; returns AP50 and AP in float32, AP50 and AP in int8."""
-    config, network, steps = load_run(run)
-    path = run / f"{name}.onnx"
-    export(network, path)
-    meta = ModelMeta(
-        name=name,
-        sha256=file_sha256(path),
-        precision="fp32",
-        anchors=config.model.anchors,
-        trained_by=f"recipe {config.name}, {steps} steps",
-    )
-    meta.write(path)
+    path, _ = export_run(run, run, name)
     real = [source for source in config.sources if source.split]
     int8 = quantise(path, calibration_pictures([dataclasses.replace(s, folder=str(ROOT / s.folder)) for s in real]))
     items = [item for source in real for item in held_back_items(ROOT / source.folder, source.split)]
@@ -80,7 +69,9 @@ def main() -> None:
     rows = []
     for name, config in variants(load_recipe(args.recipe), f"{args.run}/ema.pt", args.steps).items():
         train(config, args.out / name, ROOT, resume=True)
-        rows.append(f"| {name} | " + " | ".join(f"{value:.3f}" for value in scores(args.out / name, name)) + " |")
+        rows.append(
+            f"| {name} | " + " | ".join(f"{value:.3f}" for value in scores(config, args.out / name, name)) + " |"
+        )
     print("| trained on | fp32 AP50 | fp32 AP | int8 AP50 | int8 AP |", "|---|---|---|---|---|", *rows, sep="\n")
 
 
