@@ -11,8 +11,12 @@ from perception.calibration.ball_report import rmse_mm
 from perception.calibration.ball_table import BallPlaces
 from perception.calibration.balls import MOUNTING, STANDARD, Calibration, FitConfig, calibrate, leave_one_out
 from perception.camera.model import CameraModel
+from perception.camera.observe import ball_plane_m, ball_points_px
 from robot.core.errors import CalibrationError
 from robot.core.geometry import FloatArray
+
+RANGE_ROW_M = 0.25
+FAR_M = 1.5
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,17 @@ class Candidate:
 def _height_squared(boxes: FloatArray, camera: CameraModel) -> FloatArray:
     """A contact fraction that changes linearly with size moves the row by its height squared."""
     return np.asarray(((boxes[:, 3] - boxes[:, 1]) / 40.0) ** 2)
+
+
+def _per_height(boxes: FloatArray, camera: CameraModel) -> FloatArray:
+    """A margin that small boxes have and large ones have not."""
+    return np.asarray(20.0 / (boxes[:, 3] - boxes[:, 1]))
+
+
+def _column_cubed(boxes: FloatArray, camera: CameraModel) -> FloatArray:
+    """What a lens that sits askew, or a detector that favours a side, would leave."""
+    column = 0.5 * (boxes[:, 0] + boxes[:, 2]) - camera.intrinsics.cx
+    return np.asarray((2.0 * column / camera.intrinsics.width_px) ** 3)
 
 
 def candidates() -> tuple[Candidate, ...]:
@@ -46,8 +61,16 @@ def candidates() -> tuple[Candidate, ...]:
         Candidate("standard + lens k1", FitConfig(free=(*STANDARD, "k1"))),
         Candidate("standard + focal length", FitConfig(free=(*STANDARD, "focal_scale"))),
         Candidate("standard + fraction by size", FitConfig(row_terms=(_height_squared,))),
+        Candidate("standard + 1 / height", FitConfig(row_terms=(_per_height,))),
+        Candidate("metres, 1 / height, focal length, k1", _all_at_once()),
+        Candidate("standard + column cubed", FitConfig(row_terms=(_column_cubed,))),
         Candidate("standard, edges half a pixel off", FitConfig(), shift_px=0.5),
     )
+
+
+def _all_at_once() -> FitConfig:
+    free = (*STANDARD, "focal_scale", "k1")
+    return FitConfig(free=free, metre_sigma=0.05, huber=1e9, row_terms=(_per_height,))
 
 
 def _looser(name: str, sigma: float) -> FitConfig:
@@ -58,18 +81,23 @@ def _looser(name: str, sigma: float) -> FitConfig:
 def compare(table: BallPlaces, start: CameraModel) -> str:
     """Fit every candidate, in sample and leave-one-out, and return a Markdown table (RMSE in mm).
 
-    The last row fuses the standard model with the range that the box's size tells, weighted by covariance.
+    "Left out": each ball by a fit without it; "row out": by a fit without any ball within its 0.25 m of range, which
+    is how another session's balls differ. The last row fuses the standard model with the range that the box's size
+    tells, weighted by covariance. Below the table: what the noise of the boxes alone comes to.
     """
     distance = np.hypot(table.places_in_robot_m[:, 0], table.places_in_robot_m[:, 1])
     bands = {"0.4-3.2 m": (distance >= 0.4) & (distance <= 3.2), "< 1.5 m": distance < 1.5, "< 2.6 m": distance < 2.6}
     head = ["model", *(f"{band}, in sample" for band in bands), *(f"{band}, left out" for band in bands)]
+    head += [f"{band}, row out" for band in bands]
+    range_rows = np.floor(distance / RANGE_ROW_M)
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
 
-    def row(name: str, errors: FloatArray, held_out: FloatArray) -> None:
-        cells = [f"{rmse_mm(e, keep):.1f}" for e in (errors, held_out) for keep in bands.values()]
+    def row(name: str, *errors: FloatArray) -> None:
+        cells = [f"{rmse_mm(e, keep):.1f}" for e in errors for keep in bands.values()]
         lines.append("| " + " | ".join([name, *cells]) + " |")
 
-    fused: tuple[FloatArray, FloatArray] | None = None
+    standard: Calibration | None = None
+    found: tuple[FloatArray, ...] = ()
     for candidate in candidates():
         begin = replace(start, contact=replace(start.contact, ball=candidate.fixed_ball, ball_bow_px=0.0))
         moved = replace(table, boxes_px=table.boxes_px + candidate.shift_px)
@@ -78,13 +106,47 @@ def compare(table: BallPlaces, start: CameraModel) -> str:
         except CalibrationError as error:
             lines.append(f"| {candidate.name} | no fit: {error.message} |")
             continue
-        held_out = leave_one_out(moved, fit, begin)
-        row(candidate.name, fit.errors_m, held_out)
-        if candidate.config == FitConfig() and fused is None:
-            fused = (_with_size_cue(table, fit, fit.errors_m), _with_size_cue(table, fit, held_out))
-    if fused is not None:
-        row("standard fused with box size", *fused)
+        errors = (fit.errors_m, leave_one_out(moved, fit, begin), leave_one_out(moved, fit, begin, range_rows))
+        row(candidate.name, *errors)
+        if candidate.config == FitConfig() and standard is None:
+            standard, found = fit, errors
+    if standard is not None:
+        row("standard fused with box size", *(_with_size_cue(table, standard, e) for e in found))
+        lines += ["", noise_floor(table, standard, bands["0.4-3.2 m"])]
     return "\n".join(lines)
+
+
+def noise_floor(table: BallPlaces, fit: Calibration, keep: np.ndarray) -> str:
+    """Say how far the edges of boxes scatter about smooth curves, and what RMSE that alone makes of the balls `keep`.
+
+    The curves (quadratic in 1 / range and in the column) know nothing of a camera: no mounting, lens or contact rule
+    can do better than they, but a finer mix of the edges could.
+    """
+    place, boxes = table.places_in_robot_m, table.boxes_px
+    ahead = place[:, 0] - fit.camera.mounting.x_m
+    column = 0.5 * (boxes[:, 0] + boxes[:, 2]) / fit.camera.intrinsics.width_px - 0.5
+    basis = np.stack((np.ones_like(ahead), 1.0 / ahead, ahead**-2.0, column, column**2), axis=1)
+    far = np.hypot(place[:, 0], place[:, 1]) > FAR_M
+    if far.sum() < 3 * basis.shape[1]:
+        return "too few balls beyond 1.5 m to tell how far the edges of boxes scatter"
+    edges = boxes[far][:, [1, 3]]
+    off = edges - basis[far] @ np.linalg.lstsq(basis[far], edges, rcond=None)[0]
+    free = math.sqrt(1.0 / (far.sum() - basis.shape[1]))
+    shares = np.linspace(0.0, 1.0, 21)
+    mixes = np.array([np.linalg.norm((1.0 - s) * off[:, 1] + s * off[:, 0]) for s in shares]) * free
+    top, bottom = np.linalg.norm(off, axis=0) * free
+    middle = float(mixes[10])
+    points, plane = ball_points_px(boxes, fit.camera), ball_plane_m(fit.camera)
+    up, down = (fit.camera.ground_points(points + (0.0, half), plane_z_m=plane) for half in (-0.5, 0.5))
+    per_px = 1000.0 * math.sqrt(float(((up - down)[keep] ** 2).sum(axis=1).mean()))
+    rounding = math.sqrt(1.0 / 24.0)
+    return (
+        f"edges beyond {FAR_M} m scatter by {top:.2f} px (top) and {bottom:.2f} px (bottom), correlation "
+        f"{np.corrcoef(off.T)[0, 1]:+.2f}; their middle by {middle:.2f} px, the best mix of the two "
+        f"({shares[mixes.argmin()]:.2f} up) by {mixes.min():.2f} px\n"
+        f"one row is {per_px:.0f} mm (root mean square over 0.4-3.2 m): the middle's scatter alone makes an RMSE of "
+        f"{middle * per_px:.0f} mm, edges in whole pixels {rounding * per_px:.0f} mm"
+    )
 
 
 def _with_size_cue(table: BallPlaces, fit: Calibration, errors_m: FloatArray) -> FloatArray:

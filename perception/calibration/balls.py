@@ -177,12 +177,19 @@ class CalibrationNotes:
         return notes
 
 
-def leave_one_out(table: BallPlaces, fit: Calibration, start: CameraModel) -> FloatArray:
-    """Return the errors (N, 2), metres, of each ball under a fit that has not seen it (noise as in `fit`)."""
-    errors = np.empty((len(table.frames), 2))
-    for index in range(len(errors)):
-        without = _minimise(table.without(index), start, fit.camera, fit.config, first=fit.values)
-        errors[index] = without.locate(table.boxes_px[index : index + 1])[0] - table.places_in_robot_m[index]
+def leave_one_out(
+    table: BallPlaces, fit: Calibration, start: CameraModel, groups: np.ndarray | None = None
+) -> FloatArray:
+    """Return the errors (N, 2), metres, of each ball under a fit that has not seen it (noise as in `fit`).
+
+    With `groups` (N,) of labels all balls with the same label are left out together: neighbours share errors.
+    """
+    labels = np.arange(len(table.frames)) if groups is None else groups
+    errors = np.empty((len(labels), 2))
+    for label in np.unique(labels):
+        out = labels == label
+        without = _minimise(table.only(~out), start, fit.camera, fit.config, first=fit.values)
+        errors[out] = without.locate(table.boxes_px[out]) - table.places_in_robot_m[out]
     return errors
 
 
