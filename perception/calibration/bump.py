@@ -2,8 +2,7 @@
 
 Every second the lines of the last seconds are asked for the camera's pitch and roll (`line_attitude`): no pose on the
 field is needed, so it works before the robot knows where it is, and a wrong pose cannot hide a bump nor feign one.
-Yaw alone looks like a turn of the robot; but the gyro did not feel it: a jump of the field's heading
-in the odometry frame, beyond what gyro and odometry may drift, is a camera that was turned sideways.
+Yaw alone looks like a turn of the robot; but the gyro did not feel it (`yaw_step`).
 Pure: times come with the views.
 """
 
@@ -20,17 +19,19 @@ from perception.calibration.line_attitude import (
     QUARTER,
     Attitude,
     AttitudeConfig,
+    Lines,
     LineView,
     fit_attitude,
     heading_given,
 )
+from perception.calibration.yaw_step import YawStepConfig, YawSteps, find_yaw_step
 from perception.camera.model import CameraModel
+from robot.core.messages import Vec2
 
 NS_PER_S = 1_000_000_000
-_LEAST_HEADINGS = 2
 _OVERLAP = 2.0
-_HOLD = 8
-"""So many doubtful headings in a row are a drift, not a jump."""
+_MAX_STEP_SEGMENTS = 200
+"""More make a check longer than a tick can bear."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,8 +41,8 @@ class BumpConfig:
     Views of the last `window_s` seconds, at least `gap_s` apart, are fitted every `period_s`. A fit says something if
     pitch and roll are known to `max_sigma_rad`. A bump is a shift of at least `min_shift_rad` that is also `sigmas`
     away from nothing, calibration's own doubt `slack_rad` included, in `confirm` fits one after the other.
-    `min_yaw_rad` is the same for a jump of yaw; the gyro may be off by `turn_share` of what was turned and by
-    `drift_rad_s`.
+    Nothing is said before the robot has turned by `min_turn_rad`: what it sees from one place may be arcs and seams.
+    `yaw` is the same for a jump of yaw.
     """
 
     enabled: bool = True
@@ -54,6 +55,7 @@ class BumpConfig:
     slack_rad: float = math.radians(0.12)
     sigmas: float = 4.0
     confirm: int = 2
+    min_turn_rad: float = 0.3
     min_inliers: int = 10
     min_agreement: float = 0.5
     min_margin: float = 12.0
@@ -65,10 +67,7 @@ class BumpConfig:
     heading_doubt_rad: float = math.radians(0.6)
     """What a field's heading that was known before may be off by, when it helps to tell a tilt."""
 
-    min_yaw_rad: float = math.radians(2.2)
-    yaw_sigmas: float = 3.0
-    turn_share: float = 0.006
-    drift_rad_s: float = 0.004
+    yaw: YawStepConfig = field(default_factory=YawStepConfig)
     attitude: AttitudeConfig = field(default_factory=lambda: AttitudeConfig(drift_sigma_rad_s=0.003, max_segments=90))
 
     def __post_init__(self) -> None:
@@ -117,11 +116,30 @@ class _Heading:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """What one check looks at: the views of the last seconds, and how much had been turned at its end."""
+    """What one check looks at: the views of the last seconds, and how much had been turned at each."""
 
     t_ns: int
     views: tuple[LineView, ...]
-    turned_rad: float
+    turns_rad: tuple[float, ...]
+
+    @property
+    def turned_rad(self) -> float:
+        """How much had been turned at its end."""
+        return self.turns_rad[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    """Pitch and roll as most checks find them."""
+
+    count: float = 0.0
+    tilt: Vec2 = (0.0, 0.0)
+
+    def with_one_more(self, pitch_rad: float, roll_rad: float) -> _Usual:
+        """Return the mean with one more fit in it; old ones fade."""
+        count = min(self.count + 1.0, 20.0)
+        pitch, roll = self.tilt
+        return _Usual(count, (pitch + (pitch_rad - pitch) / count, roll + (roll_rad - roll) / count))
 
 
 class BumpMonitor:
@@ -133,17 +151,18 @@ class BumpMonitor:
         """The last answer that said something."""
         self.checks = 0
         """How many fits said something."""
-        self._views: deque[LineView] = deque()
+        self._views: deque[tuple[LineView, float]] = deque()
         self._next_ns = 0
         self._suspicions = 0
-        self._yaw_suspicions = 0
-        self._held = 0
-        self._usual = (0.0, 0.0, 0.0)
-        self._usual_shifted = False
+        self._yaw = YawSteps(config.yaw)
+        self._tilted = False
+        self._usual, self._usual_shifted = _Usual(), False
+        self._level = _Usual()
+        self._usual_since_ns = 0
         self._settled: deque[_Heading] = deque(maxlen=24)
-        self._yaw_jump = (0.0, 0.0)
         self._last_heading: float | None = None
         self._turned_rad = 0.0
+        self._turned_from_to = (0.0, 0.0)
         self._check: Generator[None, None, BumpReport | None] | None = None
 
     def on_view(self, view: LineView) -> BumpReport | None:
@@ -165,11 +184,14 @@ class BumpMonitor:
         if self._last_heading is not None:
             self._turned_rad += math.remainder(theta - self._last_heading, math.tau)
         self._last_heading = theta
-        if self._views and view.t_ns < self._views[-1].t_ns:  # the clock has jumped back: what was seen has no place
-            self._forget()
+        least, most = self._turned_from_to
+        self._turned_from_to = (min(least, self._turned_rad), max(most, self._turned_rad))
+        if self._views and view.t_ns < self._views[-1][0].t_ns:  # the clock has jumped back: what was seen has no place
+            self.forget()
         if self._keep(view) and not self.busy and view.t_ns >= self._next_ns and len(self._views) >= 4:
             self._next_ns = view.t_ns + round(self.config.period_s * NS_PER_S)
-            self._check = self._look(_Window(view.t_ns, tuple(self._views), self._turned_rad))
+            views, turns = zip(*self._views, strict=True)
+            self._check = self._look(_Window(view.t_ns, views, turns))
 
     def work(self) -> BumpReport | None:
         """Go on with the check that waits, by one fit: a millisecond or two. Returns its report at its end."""
@@ -188,19 +210,24 @@ class BumpMonitor:
         c = self.config
         if not view.segments_px or abs(view.turn_rate_rad_s) > c.max_turn_rate_rad_s:
             return False
-        if self._views and view.t_ns < self._views[-1].t_ns + round(c.gap_s * NS_PER_S):
+        if self._views and view.t_ns < self._views[-1][0].t_ns + round(c.gap_s * NS_PER_S):
             return False
-        self._views.append(view)
-        while self._views[0].t_ns < view.t_ns - round(c.window_s * NS_PER_S):
+        self._views.append((view, self._turned_rad))
+        while self._views[0][0].t_ns < view.t_ns - round(c.window_s * NS_PER_S):
             self._views.popleft()
         return True
 
     def _look(self, window: _Window) -> Generator[None, None, BumpReport | None]:
         """One check, a fit at a time."""
         fit = yield from self._fit(window)
-        if fit is None:
+        least, most = self._turned_from_to
+        if fit is None or most - least < self.config.min_turn_rad:
             return None
         yield
+        shifted = self._shifted(fit)
+        self._suspicions = self._suspicions + 1 if shifted else 0
+        self._tilted = self._suspicions >= self.config.confirm or (self._tilted and shifted)
+        self._watch_yaw(fit, window, shifted)
         return self._judge(fit, window)
 
     def _fit(self, window: _Window) -> Generator[None, None, Attitude | None]:
@@ -222,7 +249,7 @@ class BumpMonitor:
 
     def _known_heading(self, window: _Window) -> tuple[float, float] | None:
         """Return what earlier windows let expect of the field's heading; a slow drift of it is allowed for."""
-        if not self._settled or self._yaw_suspicions:
+        if not self._settled or self._yaw.suspected is not None:
             return None
         now = _Heading(window.t_ns, 0.0, 0.0, window.turned_rad)
         expected, doubt = _expected(list(self._settled), now, self.config)
@@ -233,75 +260,66 @@ class BumpMonitor:
         agreed = fit.inliers >= max(c.min_inliers, c.min_agreement * fit.segments)
         return agreed and max(fit.sigma_rad()) <= c.max_sigma_rad and fit.margin >= c.min_margin
 
-    def _judge(self, fit: Attitude, window: _Window) -> BumpReport:
+    def _shifted(self, fit: Attitude) -> bool:
+        """Judge pitch and roll of one fit; what was called a bump stays one until it is clearly less."""
         c = self.config
+        share = 0.6 if self._tilted else 1.0
+        away = math.hypot(*(v / s for v, s in zip((fit.pitch_rad, fit.roll_rad), self._sigmas(fit), strict=True)))
+        return math.hypot(fit.pitch_rad, fit.roll_rad) > share * c.min_shift_rad and away > share * c.sigmas
+
+    def _sigmas(self, fit: Attitude) -> Vec2:
+        pitch, roll = fit.sigma_rad()
+        return math.hypot(pitch, self.config.slack_rad), math.hypot(roll, self.config.slack_rad)
+
+    def _judge(self, fit: Attitude, window: _Window) -> BumpReport:
         self.checks += 1
-        sigma_pitch, sigma_roll = (math.hypot(s, c.slack_rad) for s in fit.sigma_rad())
-        size = math.hypot(fit.pitch_rad, fit.roll_rad)
-        away = math.hypot(fit.pitch_rad / sigma_pitch, fit.roll_rad / sigma_roll)
-        was = self.report is not None and self.report.bumped
-        # What was called a bump stays one until it is clearly less.
-        limit = (0.6 if was else 1.0) * c.min_shift_rad
-        shifted = size > limit and away > (0.6 if was else 1.0) * c.sigmas
-        self._suspicions = self._suspicions + 1 if shifted else 0
-        yaw, yaw_sigma = self._yaw(fit, window, shifted)
+        sigma_pitch, sigma_roll = self._sigmas(fit)
         self.report = BumpReport(
             t_ns=window.t_ns,
-            bumped=self._suspicions >= c.confirm or (was and shifted) or yaw != 0.0,
+            bumped=self._tilted or self._yaw.turned,
             pitch_rad=fit.pitch_rad,
             roll_rad=fit.roll_rad,
-            yaw_jump_rad=yaw,
+            yaw_jump_rad=self._yaw.yaw_rad,
             pitch_sigma_rad=sigma_pitch,
             roll_sigma_rad=sigma_roll,
-            yaw_sigma_rad=yaw_sigma,
+            yaw_sigma_rad=self._yaw.sigma_rad,
             segments=fit.inliers,
         )
         return self.report
 
-    def _yaw(self, fit: Attitude, window: _Window, shifted: bool) -> tuple[float, float]:
-        """Compare the field's heading with what earlier windows and the gyro's habits let expect; jumps add up."""
-        c = self.config
-        clean = fit.inliers >= c.clean_agreement * fit.segments
-        if not clean or (self._suspicions and self._suspicions < c.confirm):
-            return self._yaw_jump
-        # With pitch and roll as they usually are the heading is known far better than with those of one window.
+    def _watch_yaw(self, fit: Attitude, window: _Window, shifted: bool) -> None:
+        """Look for a jump of yaw, and learn where the field's heading is while there is none."""
+        clean = fit.inliers >= self.config.clean_agreement * fit.segments
         if shifted != self._usual_shifted:
-            self._usual, self._usual_shifted = (0.0, 0.0, 0.0), shifted
-        count, pitch, roll = self._usual
-        count = min(count + 1.0, 20.0)
-        pitch += (fit.pitch_rad - pitch) / count
-        roll += (fit.roll_rad - roll) / count
-        self._usual = (count, pitch, roll)
-        found = heading_given(window.views, self.camera, pitch, roll, c.attitude)
-        if found is None:
-            return self._yaw_jump
-        now = _Heading(window.t_ns, found[0], math.hypot(found[1], c.slack_rad), window.turned_rad)
-        before = [h for h in self._settled if h.t_ns <= window.t_ns - round(c.window_s * NS_PER_S)]
-        if len(before) < _LEAST_HEADINGS:
-            self._settled.append(now)
-            return self._yaw_jump
-        expected, doubt = _expected(before, now, c)
-        jump, sigma = math.remainder(expected - now.heading_rad, QUARTER), math.hypot(doubt, now.sigma_rad)
-        if abs(jump) <= max(c.min_yaw_rad, c.yaw_sigmas * sigma):
-            self._yaw_suspicions = 0
-            # Half a jump is a window with a jump in it: not to be believed yet, but not for ever.
-            self._held = self._held + 1 if abs(jump) > 0.4 * max(c.min_yaw_rad, c.yaw_sigmas * sigma) else 0
-            if self._held % _HOLD == 0:
-                self._settled.append(now)
-            return self._yaw_jump
-        self._yaw_suspicions += 1
-        if self._yaw_suspicions >= c.confirm:
-            self._yaw_jump = (self._yaw_jump[0] + jump, sigma)
-            self._yaw_suspicions = 0
+            if shifted:
+                self._level = self._usual
+            self._usual, self._usual_shifted = (_Usual() if shifted else self._level), shifted
+            self._usual_since_ns = window.t_ns
+        if clean or not self._usual.count:
+            # With pitch and roll as they usually are the heading is known far better than with those of one window.
+            self._usual = self._usual.with_one_more(fit.pitch_rad, fit.roll_rad)
+        if window.views[0].t_ns < self._usual_since_ns:
+            self._yaw.offer(None)  # a change of tilt inside the window would be taken for yaw
+            return
+        lines = Lines(window.views, self.camera, replace(self.config.attitude, max_segments=_MAX_STEP_SEGMENTS))
+        pitch, roll = self._usual.tilt
+        step = find_yaw_step(window.views, window.turns_rad, lines, pitch, roll, self.config.yaw)
+        if self._yaw.offer(step):
             self._settled.clear()
-            self._settled.append(now)
-        return self._yaw_jump
+        elif clean and self._yaw.suspected is None:
+            found = heading_given(lines, pitch, roll)
+            if found is not None:
+                sigma = math.hypot(found[1], self.config.slack_rad)
+                self._settled.append(_Heading(window.t_ns, found[0], sigma, window.turned_rad))
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Begin anew, but for what is known to be bumped: times or headings before now mean nothing any more."""
         self._views.clear()
         self._settled.clear()
+        self._turned_from_to = (self._turned_rad, self._turned_rad)
         self._next_ns = 0
-        self._suspicions = self._yaw_suspicions = 0
+        self._suspicions = 0
+        self._yaw.forget()
         self._check = None
 
 
@@ -317,7 +335,7 @@ def _expected(before: list[_Heading], now: _Heading, config: BumpConfig) -> tupl
     seen = np.array([math.remainder(h.heading_rad - last.heading_rad, QUARTER) for h in before])
     weight = np.array([h.sigma_rad**-2.0 for h in before])
     normal = rows[:-1].T @ (weight[:, None] * rows[:-1])
-    normal += np.diag([0.0, config.drift_rad_s**-2.0, config.turn_share**-2.0])
+    normal += np.diag([0.0, config.yaw.drift_rad_s**-2.0, config.yaw.turn_share**-2.0])
     covariance = np.linalg.inv(normal)
     # Windows overlap: several neighbours say what one would.
     doubt = math.sqrt(float(rows[-1] @ covariance @ rows[-1]) * _OVERLAP)

@@ -100,7 +100,7 @@ class Attitude:
         return math.sqrt(self.covariance[0, 0]), math.sqrt(self.covariance[1, 1])
 
 
-class _Lines:
+class Lines:
     """All segments as normals of their planes (optical frame), with what turns them into headings."""
 
     def __init__(self, views: Sequence[LineView], camera: CameraModel, config: AttitudeConfig) -> None:
@@ -155,10 +155,10 @@ class _Lines:
         base = self.direction(0.0, 0.0)
         variance = np.full(len(self), c.floor_rad**2)
         for moved in self._moved:
-            variance += (c.end_px * _half_turn(self.direction(0.0, 0.0, moved) - base)) ** 2
+            variance += (c.end_px * half_turn(self.direction(0.0, 0.0, moved) - base)) ** 2
         step = 1e-3
-        by_pitch = _half_turn(self.direction(step, 0.0) - base) / step
-        by_roll = _half_turn(self.direction(0.0, step) - base) / step
+        by_pitch = half_turn(self.direction(step, 0.0) - base) / step
+        by_roll = half_turn(self.direction(0.0, step) - base) / step
         tilt = np.array([view.tilt_sigma_rad for view in views])[self.view]
         variance += tilt**2 * (by_pitch**2 + by_roll**2)
         rate = np.abs(np.array([view.turn_rate_rad_s for view in views]))[self.view]
@@ -191,7 +191,7 @@ def fit_attitude(
     config = config or AttitudeConfig()
     if not views:
         return None
-    lines = _Lines(views, camera, config)
+    lines = Lines(views, camera, config)
     lines.known = heading
     if len(lines) < 4:
         return None
@@ -225,36 +225,33 @@ def fit_attitude(
     )
 
 
-def heading_given(
-    views: Sequence[LineView], camera: CameraModel, pitch_rad: float, roll_rad: float, config: AttitudeConfig
-) -> tuple[float, float] | None:
+def heading_given(lines: Lines, pitch_rad: float, roll_rad: float) -> tuple[float, float] | None:
     """Return the field's heading in the odometry frame at the last view, and its sigma, for a camera that is known.
 
     Much surer than together with pitch and roll. None where fewer than four segments are long enough.
     """
-    lines = _Lines(views, camera, config) if views else None
-    if lines is None or len(lines) < 4:
+    if len(lines) < 4:
         return None
     direction = lines.direction(pitch_rad, roll_rad)
-    heading = _heading_of(direction, lines.sigma**-2.0)
+    heading = heading_of(direction, lines.sigma**-2.0)
     for _ in range(4):
-        off = _quarter_turn(direction - heading)
-        robust = (1.0 + (off / lines.sigma / config.gate_sigmas) ** 2) ** -2 / lines.sigma**2
+        off = quarter_turn(direction - heading)
+        robust = (1.0 + (off / lines.sigma / lines.config.gate_sigmas) ** 2) ** -2 / lines.sigma**2
         heading += float((robust * off).sum() / robust.sum())
     return math.remainder(heading, QUARTER), math.sqrt(_repeats(lines) / float(robust.sum()))
 
 
-def _repeats(lines: _Lines) -> float:
+def _repeats(lines: Lines) -> float:
     """Return how many segments say what one would say alone."""
     return max(1.0, min(lines.config.repeats, len(np.unique(lines.view)) / 2.0))
 
 
-def _heading_of(direction: FloatArray, weight: FloatArray) -> float:
+def heading_of(direction: FloatArray, weight: FloatArray) -> float:
     """Return the weighted mean of headings that repeat every quarter turn."""
     return float(np.angle((weight * np.exp(4j * direction)).sum())) / 4.0
 
 
-def _costs(lines: _Lines, pitch: FloatArray, roll: FloatArray) -> FloatArray:
+def _costs(lines: Lines, pitch: FloatArray, roll: FloatArray) -> FloatArray:
     """Return the robust costs (G,) of shifts, each with the best heading for it."""
     direction = lines.directions(pitch, roll)
     turned = np.exp(4j * direction)
@@ -262,14 +259,14 @@ def _costs(lines: _Lines, pitch: FloatArray, roll: FloatArray) -> FloatArray:
     if lines.known is not None:
         total = total + _repeats(lines) * lines.known[1] ** -2.0 * np.exp(4j * lines.known[0])
     heading = np.angle(total)[:, None] / 4.0
-    off = _quarter_turn(direction - heading) / lines.sigma
+    off = quarter_turn(direction - heading) / lines.sigma
     return np.asarray(np.minimum(off**2, lines.config.gate_sigmas**2).sum(axis=1))
 
 
-def _refine(lines: _Lines, pitch: float, roll: float) -> tuple[float, FloatArray, FloatArray, int, float]:
+def _refine(lines: Lines, pitch: float, roll: float) -> tuple[float, FloatArray, FloatArray, int, float]:
     """Gauss-Newton on Geman-McClure weights; returns (robust cost, parameters, covariance (3, 3), inliers, cost)."""
     config = lines.config
-    theta = np.array([pitch, roll, _heading_of(lines.direction(pitch, roll), lines.sigma**-2.0), 0.0])
+    theta = np.array([pitch, roll, heading_of(lines.direction(pitch, roll), lines.sigma**-2.0), 0.0])
     prior = np.diag([1e-6, 1e-6, 1e-6, config.drift_sigma_rad_s**-2])
     step = 1e-3
     known, expected = 0.0, 0.0
@@ -281,11 +278,11 @@ def _refine(lines: _Lines, pitch: float, roll: float) -> tuple[float, FloatArray
     normal = prior
     for _ in range(12):
         base = lines.direction(theta[0], theta[1])
-        off = _quarter_turn(base - theta[2] - theta[3] * lines.time_s)
+        off = quarter_turn(base - theta[2] - theta[3] * lines.time_s)
         rows = np.stack(
             (
-                _half_turn(lines.direction(theta[0] + step, theta[1]) - base) / step,
-                _half_turn(lines.direction(theta[0], theta[1] + step) - base) / step,
+                half_turn(lines.direction(theta[0] + step, theta[1]) - base) / step,
+                half_turn(lines.direction(theta[0], theta[1] + step) - base) / step,
                 -np.ones(len(lines)),
                 -lines.time_s,
             ),
@@ -301,7 +298,7 @@ def _refine(lines: _Lines, pitch: float, roll: float) -> tuple[float, FloatArray
         theta = theta + np.clip(move, -0.05, 0.05)
         if np.abs(move).max() < 1e-4:
             break
-    off = _quarter_turn(lines.direction(theta[0], theta[1]) - theta[2] - theta[3] * lines.time_s) / lines.sigma
+    off = quarter_turn(lines.direction(theta[0], theta[1]) - theta[2] - theta[3] * lines.time_s) / lines.sigma
     good = np.abs(off) < config.gate_sigmas
     cost = float((off[good] ** 2).mean()) if good.any() else math.inf
     far = np.abs(theta[:2]).max() > 1.5 * config.reach_rad
@@ -324,9 +321,11 @@ def _turn(yaw: float, pitch: float, roll: float) -> FloatArray:
     )
 
 
-def _half_turn(angle: FloatArray) -> FloatArray:
+def half_turn(angle: FloatArray) -> FloatArray:
+    """Return angles between minus and plus a quarter turn: lines have no front."""
     return np.asarray(angle - math.pi * np.round(angle / math.pi))
 
 
-def _quarter_turn(angle: FloatArray) -> FloatArray:
+def quarter_turn(angle: FloatArray) -> FloatArray:
+    """Return angles within an eighth of a turn to each side: lines of a field repeat every quarter."""
     return np.asarray(angle - QUARTER * np.round(angle / QUARTER))
