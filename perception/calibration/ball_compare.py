@@ -137,12 +137,13 @@ def noise_floor(table: BallPlaces, fit: Calibration, keep: np.ndarray) -> str:
     top, bottom = np.linalg.norm(off, axis=0) * free
     middle = float(mixes[10])
     points, plane = ball_points_px(boxes, fit.camera), ball_plane_m(fit.camera)
-    up, down = (fit.camera.ground_points(points + (0.0, half), plane_z_m=plane) for half in (-0.5, 0.5))
+    up, down = (fit.camera.ground_points(points + step, plane_z_m=plane) for step in np.array([[0, -0.5], [0, 0.5]]))
     per_px = 1000.0 * math.sqrt(float(((up - down)[keep] ** 2).sum(axis=1).mean()))
     rounding = math.sqrt(1.0 / 24.0)
     return (
         f"edges beyond {FAR_M} m scatter by {top:.2f} px (top) and {bottom:.2f} px (bottom), correlation "
-        f"{np.corrcoef(off.T)[0, 1]:+.2f}; their middle by {middle:.2f} px, the best mix of the two "
+        f"{float(off[:, 0] @ off[:, 1]) / float(np.prod(np.linalg.norm(off, axis=0))):+.2f}; "
+        f"their middle by {middle:.2f} px, the best mix of the two "
         f"({shares[mixes.argmin()]:.2f} up) by {mixes.min():.2f} px\n"
         f"one row is {per_px:.0f} mm (root mean square over 0.4-3.2 m): the middle's scatter alone makes an RMSE of "
         f"{middle * per_px:.0f} mm, edges in whole pixels {rounding * per_px:.0f} mm"

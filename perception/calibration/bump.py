@@ -30,6 +30,7 @@ from robot.core.messages import Vec2
 
 NS_PER_S = 1_000_000_000
 _OVERLAP = 2.0
+_UNUSUAL_SIGMAS = 3.0
 _MAX_STEP_SEGMENTS = 200
 """More make a check longer than a tick can bear."""
 
@@ -186,8 +187,9 @@ class BumpMonitor:
         self._last_heading = theta
         least, most = self._turned_from_to
         self._turned_from_to = (min(least, self._turned_rad), max(most, self._turned_rad))
-        if self._views and view.t_ns < self._views[-1][0].t_ns:  # the clock has jumped back: what was seen has no place
-            self.forget()
+        last = self._views[-1][0] if self._views else view
+        if view.t_ns < last.t_ns or view.breaks != last.breaks:
+            self.forget()  # the clock has jumped back, or nobody knows how the robot turned: what was seen has no place
         if self._keep(view) and not self.busy and view.t_ns >= self._next_ns and len(self._views) >= 4:
             self._next_ns = view.t_ns + round(self.config.period_s * NS_PER_S)
             views, turns = zip(*self._views, strict=True)
@@ -298,11 +300,13 @@ class BumpMonitor:
         if clean or not self._usual.count:
             # With pitch and roll as they usually are the heading is known far better than with those of one window.
             self._usual = self._usual.with_one_more(fit.pitch_rad, fit.roll_rad)
-        if window.views[0].t_ns < self._usual_since_ns:
+        pitch, roll = self._usual.tilt
+        off = (fit.pitch_rad - pitch, fit.roll_rad - roll)
+        unusual = math.hypot(*(v / s for v, s in zip(off, self._sigmas(fit), strict=True))) > _UNUSUAL_SIGMAS
+        if unusual or window.views[0].t_ns < self._usual_since_ns:
             self._yaw.offer(None)  # a change of tilt inside the window would be taken for yaw
             return
         lines = Lines(window.views, self.camera, replace(self.config.attitude, max_segments=_MAX_STEP_SEGMENTS))
-        pitch, roll = self._usual.tilt
         step = find_yaw_step(window.views, window.turns_rad, lines, pitch, roll, self.config.yaw)
         if self._yaw.offer(step):
             self._settled.clear()

@@ -20,6 +20,7 @@ import numpy as np
 
 from perception.camera.lens import undistort
 from perception.camera.model import CameraModel
+from perception.estimation.ego.trail import DeadReckoning
 from robot.core.geometry import FloatArray, Pose2
 from robot.core.messages import Vec2
 
@@ -36,7 +37,7 @@ class LineView:
 
     `segments_px` are straight pieces (u, v, u, v), `points_px` centres of lines; `odom_from_robot` is the pose by
     wheels and gyro, `tilt_rad` the body's (pitch, roll) and `tilt_sigma_rad` its doubt, `turn_rate_rad_s` the turn
-    rate (a rolling shutter shears the picture with it).
+    rate (a rolling shutter shears the picture with it), `breaks` how often dead reckoning was interrupted until then.
     """
 
     t_ns: int
@@ -46,6 +47,23 @@ class LineView:
     tilt_rad: Vec2 = (0.0, 0.0)
     tilt_sigma_rad: float = 0.0
     turn_rate_rad_s: float = 0.0
+    breaks: int = 0
+
+    @classmethod
+    def seen(
+        cls, t_ns: int, segments_px: tuple[SegmentPx, ...], points_px: tuple[Vec2, ...], motion: DeadReckoning
+    ) -> LineView:
+        """Return what was seen at `t_ns`, with the robot's motion then."""
+        return cls(
+            t_ns=t_ns,
+            segments_px=segments_px,
+            points_px=points_px,
+            odom_from_robot=motion.odom_from_robot,
+            tilt_rad=motion.tilt.angles_rad,
+            tilt_sigma_rad=motion.tilt.sigma_rad,
+            turn_rate_rad_s=motion.turn_rate_rad_s,
+            breaks=motion.breaks,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,18 +29,23 @@ _SAME_NS, _SAME_RAD = 450_000_000, math.radians(1.5)
 class YawStepConfig:
     """What counts as a jump.
 
-    The gyro may be off by `drift_rad_s`, and by `turn_share` of what was turned. A jump of at least `min_rad` and at most `max_rad` that is
-    `sigmas` away from nothing, that explains the lines better than none by `gain` (squared sigmas), and with which
-    `agreement` of the line pieces on each side agree, found at the same moment in two checks, is believed.
+    The gyro may be off by `drift_rad_s`, and by `turn_share` of what was turned. A jump between `min_rad` and
+    `max_rad` is believed that is `sigmas` away from nothing, that explains the lines better than none by `gain`
+    (squared sigmas), with which `agreement` of the line pieces on each side agree, and that another check finds at the
+    same moment, if only with `again_share` of that certainty. After one, the estimator has learned false things of the
+    gyro from it: further jumps must be at least `later_rad`, and `later_share` of what is believed so far.
     """
 
     drift_rad_s: float = 0.003
     turn_share: float = 0.006
     min_rad: float = math.radians(1.5)
     max_rad: float = math.radians(15.0)
-    sigmas: float = 2.5
+    sigmas: float = 2.2
     gain: float = 5.0
-    agreement: float = 0.8
+    agreement: float = 0.5
+    again_share: float = 0.65
+    later_rad: float = math.radians(3.5)
+    later_share: float = 0.6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,10 +62,14 @@ class YawStep:
     gain: float
     agreement: float
 
-    def counts(self, config: YawStepConfig) -> bool:
-        """Return whether this is more than lines and gyro do by themselves."""
-        sure = max(config.min_rad, config.sigmas * self.sigma_rad) <= abs(self.yaw_rad) <= config.max_rad
-        return sure and self.gain >= config.gain and self.agreement >= config.agreement
+    def counts(self, config: YawStepConfig, share: float = 1.0) -> bool:
+        """Return whether this is more than lines and gyro do by themselves, by a share of the certainty wanted."""
+        sized = max(config.min_rad, share * config.sigmas * self.sigma_rad) <= abs(self.yaw_rad) <= config.max_rad
+        return sized and self.gain >= share * config.gain and self.agreement >= config.agreement
+
+    def is_like(self, other: YawStep) -> bool:
+        """Return whether both are the same jump, seen by two checks."""
+        return abs(self.t_ns - other.t_ns) < _SAME_NS and abs(self.yaw_rad - other.yaw_rad) < _SAME_RAD
 
 
 def find_yaw_step(
@@ -165,20 +174,23 @@ class YawSteps:
 
     def offer(self, step: YawStep | None) -> bool:
         """Take what one check has found; returns whether a new jump is believed now."""
-        if step is None or not step.counts(self.config):
-            self.suspected = None
+        c = self.config
+        before, self.suspected = self.suspected, None
+        if step is None or not step.counts(c, c.again_share):
             return False
-        last = self._believed[-1] if self._believed else None
-        if last is not None and abs(step.t_ns - last.t_ns) < _SAME_NS:
-            if step.gain > last.gain:
-                self._believed[-1] = step
-            return False
-        before, self.suspected = self.suspected, step
-        if before is None or abs(step.t_ns - before.t_ns) > _SAME_NS or abs(step.yaw_rad - before.yaw_rad) > _SAME_RAD:
-            return False
-        self._believed.append(max(before, step, key=lambda s: s.gain))
-        self.suspected = None
-        return True
+        if self._believed:
+            last = self._believed[-1]
+            if abs(step.t_ns - last.t_ns) < _SAME_NS:
+                if step.gain > last.gain:
+                    self._believed[-1] = step
+                return False
+            if abs(step.yaw_rad) < max(c.later_rad, c.later_share * abs(self.yaw_rad)):
+                return False
+        if before is not None and before.is_like(step) and (step.counts(c) or before.counts(c)):
+            self._believed.append(max(before, step, key=lambda s: s.gain))
+            return True
+        self.suspected = step
+        return False
 
     def forget(self) -> None:
         """Drop what is only suspected: the times have moved."""

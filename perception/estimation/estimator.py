@@ -222,7 +222,12 @@ class Estimator:
         if pose is None:
             return None
         trail = self._robot.trail
-        return DeadReckoning(odom_from_robot=pose, turn_rate_rad_s=trail.turn_rate_at(t_ns), tilt=trail.tilt_at(t_ns))
+        return DeadReckoning(
+            odom_from_robot=pose,
+            turn_rate_rad_s=trail.turn_rate_at(t_ns),
+            tilt=trail.tilt_at(t_ns),
+            breaks=trail.breaks,
+        )
 
     @property
     def localisation(self) -> Localisation:

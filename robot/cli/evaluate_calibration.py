@@ -4,6 +4,7 @@ Example:
     blackout evaluate-calibration lens --count 12
     blackout evaluate-calibration turn --count 20 --out runs/turn
     blackout evaluate-calibration bump --count 8 --out runs/bump
+    blackout evaluate-calibration bump --count 8 --sizes-deg 3 4 6 --axis yaw
 
 `lens`: random lenses from rendered boards. `turn`: a mounting that is wrong by some degrees, found from one turn on
 the spot and a metre ahead. `bump`: drives as in play; the camera is knocked by 0 (clean), 1, 2 and 3 degrees in pitch,
@@ -53,6 +54,8 @@ class Args:
     """Field: a TOML file or a shipped name."""
     sizes_deg: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0)
     """bump: sizes of the knock; 0 is a clean drive."""
+    axis: Literal["pitch", "roll", "both", "yaw"] | None = None
+    """bump: which way all knocks go; by turns where not given."""
     wrong: tuple[float, float, float, float] | None = None
     """turn: height (mm), pitch, roll, yaw (degrees) by which the camera differs; random where not given."""
     out: Path | None = None
@@ -168,7 +171,7 @@ def _bump(args: Args) -> list[dict[str, Any]]:
 
     camera, field = load_camera(args.camera), load(FieldGeometry, find_config(args.field, "fields"))
     names = list(AXES)
-    jobs = [(seed, size, names[seed % len(names)]) for size in args.sizes_deg for seed in _seeds(args)]
+    jobs = [(seed, size, args.axis or names[seed % len(names)]) for size in args.sizes_deg for seed in _seeds(args)]
     rows: list[dict[str, Any]] = []
     trials = []
     for (seed, size, axis), trial in zip(
@@ -224,7 +227,7 @@ def _bump_table(rows: list[dict[str, Any]], sizes: tuple[float, ...]) -> None:
 
 
 def _bump_picture(path: Path, trials: list[Any]) -> None:
-    """Draw what was reported of pitch and roll over time, against what was true."""
+    """Draw what was reported of pitch, roll and yaw over time, against what was true."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -239,8 +242,13 @@ def _bump_picture(path: Path, trials: list[Any]) -> None:
     for axis, trial in zip(axes, shown, strict=False):
         times = [t for t, _ in trial.history]
         base = trial.true_rad - trial.knock_rad
-        for k, (name, colour) in enumerate((("pitch", "tab:blue"), ("roll", "tab:orange"))):
-            values = [np.degrees(getattr(r, f"{name}_rad")) for _, r in trial.history]
+        kinds = (
+            ("pitch", "pitch_rad", "tab:blue"),
+            ("roll", "roll_rad", "tab:orange"),
+            ("yaw", "yaw_jump_rad", "tab:green"),
+        )
+        for k, (name, attribute, colour) in enumerate(kinds):
+            values = [np.degrees(getattr(r, attribute)) for _, r in trial.history]
             sigmas = [np.degrees(getattr(r, f"{name}_sigma_rad")) for _, r in trial.history]
             axis.errorbar(times, values, yerr=sigmas, fmt=".", ms=4, color=colour, label=name)
             end = max([*times, trial.knock_s + 1.0])

@@ -15,19 +15,6 @@ _OTHER_RAD = math.radians(0.7)
 """A bump that has changed by this much is told again."""
 
 
-def view_of_batch(batch: DetectionBatch, motion: DeadReckoning) -> LineView:
-    """Return the lines of one vision result with the motion at its capture time."""
-    return LineView(
-        t_ns=batch.t_capture_ns,
-        segments_px=batch.line_segments_px,
-        points_px=batch.line_points_px,
-        odom_from_robot=motion.odom_from_robot,
-        tilt_rad=motion.tilt.angles_rad,
-        tilt_sigma_rad=motion.tilt.sigma_rad,
-        turn_rate_rad_s=motion.turn_rate_rad_s,
-    )
-
-
 class CameraWatch:
     """Tells once when a bump begins, when its size changes, and when it is over. Pure."""
 
@@ -48,7 +35,8 @@ class CameraWatch:
             return
         if not all(math.isfinite(v) for segment in batch.line_segments_px for v in segment):
             return
-        self._monitor.add_view(view_of_batch(batch, motion))
+        view = LineView.seen(batch.t_capture_ns, batch.line_segments_px, batch.line_points_px, motion)
+        self._monitor.add_view(view)
 
     def work(self) -> None:
         """Go on with a check that waits, by one fit: a millisecond or two."""

@@ -15,7 +15,6 @@ from perception.field.boundary import CarpetScanner
 from perception.field.lines import LineConfig, LineFinder
 from robot.core.messages import CameraFrame, DetectionBatch, Vec2
 from robot.recording.reader import Recording
-from robot.runtime.camera_watch import view_of_batch
 from robot.runtime.robot_config import Robot
 
 _LATE_NS = 60_000_000
@@ -65,21 +64,13 @@ def line_views(recording: Recording, robot: Robot, camera: CameraModel) -> Itera
                 seen = pending.pop(0)
                 motion = estimator.dead_reckoning_at(seen.t_capture_ns)
                 if motion is not None:
-                    yield view_of_batch(seen, motion)
+                    yield LineView.seen(seen.t_capture_ns, seen.line_segments_px, seen.line_points_px, motion)
             continue
         while waiting is not None and waiting.t_capture_ns <= batch.t_now_ns - _LATE_NS:
             motion = estimator.dead_reckoning_at(waiting.t_capture_ns)
             if motion is not None:
                 segments, points = finder.find(waiting.image_bgr, motion.tilt.angles_rad)
-                yield LineView(
-                    t_ns=waiting.t_capture_ns,
-                    segments_px=segments,
-                    points_px=points,
-                    odom_from_robot=motion.odom_from_robot,
-                    tilt_rad=motion.tilt.angles_rad,
-                    tilt_sigma_rad=motion.tilt.sigma_rad,
-                    turn_rate_rad_s=motion.turn_rate_rad_s,
-                )
+                yield LineView.seen(waiting.t_capture_ns, segments, points, motion)
             waiting = next(pictures, None)
 
 

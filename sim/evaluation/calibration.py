@@ -217,9 +217,9 @@ def bump_trial(
     knock_s = float(rng.uniform(0.35, 0.5)) * seconds
     monitor = BumpMonitor(BumpConfig(), camera)
     history = []
-    for view, _ in drive(
-        setup, camera, game(rng, seconds), every_s=1.0 / 15.0, at=((knock_s, _knock(knock_rad)),), seconds=seconds
-    ):
+    knocks = ((knock_s, _knock(knock_rad)),)
+    legs = game(rng, seconds)
+    for view, _ in drive(setup, camera, legs, every_s=1.0 / 15.0, at=knocks, seconds=seconds, localise=True):
         report = monitor.on_view(view)
         if report is not None:
             history.append(((view.t_ns - START_NS) / NS_PER_S, report))

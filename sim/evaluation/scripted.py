@@ -15,7 +15,7 @@ import numpy as np
 from firmware_bridge.config import LinkConfig
 from firmware_bridge.link.link import Link
 from firmware_bridge.link.parameters import body_parameters
-from perception.calibration.line_attitude import LineView
+from perception.calibration.line_attitude import LineView, SegmentPx
 from perception.camera.model import CameraModel
 from perception.estimation.config import EstimationConfig
 from perception.estimation.estimator import Estimator
@@ -24,13 +24,14 @@ from perception.field.lines import LineConfig, LineFinder
 from robot.core.body import RobotBody
 from robot.core.clock import NS_PER_S
 from robot.core.geometry import Pose2, Twist2
-from robot.core.messages import MotionCommand
+from robot.core.messages import CameraFrame, DetectionBatch, MotionCommand, Vec2
 from sim.setup import TrialSetup
 from sim.simulation import Simulation
 
 TICK_NS = 10_000_000
 START_NS = NS_PER_S
 """The gyro's bias is measured at rest, disarmed: so much time passes before the first move."""
+SEED_NS = START_NS // 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +87,7 @@ def drive(
     every_s: float = 0.1,
     at: Sequence[tuple[float, Callable[[Simulation], None]]] = (),
     seconds: float | None = None,
+    localise: bool = False,
 ) -> Iterator[tuple[LineView, Simulation]]:
     """Yield the views of a scripted drive.
 
@@ -97,6 +99,8 @@ def drive(
         every_s: time between two pictures that are looked at.
         at: things that happen: (seconds after the first move, what).
         seconds: end after so much of the script; all of it by default.
+        localise: let the lines correct the pose, from a seed near the truth on: as in play, that also moves what is
+            believed of the gyro.
 
     Raises:
         SimulationError: no headless renderer.
@@ -121,30 +125,40 @@ def drive(
                 for frame in link.on_bytes(chunk.data, chunk.t_receive_ns):
                     estimator.on_telemetry(frame)
             world.referee()
+            if localise and now_ns == SEED_NS:
+                x_m, y_m, theta_rad = setup.robot_start.x_m, setup.robot_start.y_m, setup.robot_start.theta_rad
+                estimator.seed(Pose2(x_m + 0.05, y_m - 0.05, theta_rad + 0.03), 0.1, 0.1, now_ns)
             for picture in world.frames():
                 motion = estimator.dead_reckoning_at(picture.t_capture_ns)
                 if motion is None:
                     continue
                 edge, mask = scanner.scan_with_mask(picture.image_bgr)
                 found = finder.find(picture.image_bgr, mask, edge, (), motion.tilt.angles_rad)
-                yield (
-                    LineView(
-                        t_ns=picture.t_capture_ns,
-                        segments_px=tuple((*s.ends_px[0], *s.ends_px[1]) for s in found.segments),
-                        points_px=tuple(p.pixel_px for p in found.points),
-                        odom_from_robot=motion.odom_from_robot,
-                        tilt_rad=motion.tilt.angles_rad,
-                        tilt_sigma_rad=motion.tilt.sigma_rad,
-                        turn_rate_rad_s=motion.turn_rate_rad_s,
-                    ),
-                    world,
-                )
+                segments = tuple((*s.ends_px[0], *s.ends_px[1]) for s in found.segments)
+                points = tuple(p.pixel_px for p in found.points)
+                if localise:
+                    estimator.on_observations(_batch(picture, segments, points), ())
+                yield LineView.seen(picture.t_capture_ns, segments, points, motion), world
             twist = _towards(twist, _wanted(legs, now_ns - START_NS))
             link.request_arm(now_ns >= START_NS - 200_000_000)
             command = MotionCommand(
                 seq=0, t_capture_ns=now_ns, t_receive_ns=now_ns, valid=True, twist_in_robot=twist, stop=False
             )
             world.write_serial(link.on_tick(now_ns, command))
+
+
+def _batch(picture: CameraFrame, segments: tuple[SegmentPx, ...], points: tuple[Vec2, ...]) -> DetectionBatch:
+    height, width = picture.image_bgr.shape[:2]
+    return DetectionBatch(
+        seq=picture.seq,
+        t_capture_ns=picture.t_capture_ns,
+        t_receive_ns=picture.t_receive_ns,
+        valid=True,
+        frame_seq=picture.seq,
+        image_size_px=(width, height),
+        line_segments_px=segments,
+        line_points_px=points,
+    )
 
 
 def _wanted(legs: Sequence[Leg], t_ns: int) -> Leg:

@@ -16,11 +16,15 @@ from robot.core.geometry import Pose2, Twist2, exponential_map
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeadReckoning:
-    """Where wheels and gyro say that the robot was, how fast it turned, and how its body leaned."""
+    """Where wheels and gyro say that the robot was, how fast it turned, and how its body leaned.
+
+    `breaks` counts silences of the telemetry that nothing bridged: poses before and after one have nothing in common.
+    """
 
     odom_from_robot: Pose2
     turn_rate_rad_s: float
     tilt: Tilt
+    breaks: int = 0
 
 
 class OdometryTrail:
@@ -34,6 +38,7 @@ class OdometryTrail:
         self._tilts: list[Tilt] = [Tilt()]
         self.path_m = 0.0
         self.turn_rad = 0.0
+        self.breaks = 0
 
     @property
     def t_ns(self) -> int:
@@ -65,6 +70,7 @@ class OdometryTrail:
 
     def rebase(self, t_ns: int) -> None:
         """Continue from the present pose on another time base (the clock of the telemetry has jumped)."""
+        self.breaks += 1
         self._times_ns, self._poses, self._twists = [t_ns], [self._poses[-1]], [Twist2()]
         self._tilts = [self._tilts[-1]]
 
