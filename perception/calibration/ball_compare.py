@@ -112,15 +112,53 @@ def compare(table: BallPlaces, start: CameraModel) -> str:
             standard, found = fit, errors
     if standard is not None:
         row("standard fused with box size", *(_with_size_cue(table, standard, e) for e in found))
-        lines += ["", noise_floor(table, standard, bands["0.4-3.2 m"])]
+        noise = box_noise(table, standard, bands["0.4-3.2 m"])
+        lines += ["", noise.text() if noise is not None else "too few far balls to tell how far boxes scatter"]
     return "\n".join(lines)
 
 
-def noise_floor(table: BallPlaces, fit: Calibration, keep: np.ndarray) -> str:
-    """Say how far the edges of boxes scatter about smooth curves, and what RMSE that alone makes of the balls `keep`.
+@dataclass(frozen=True, kw_only=True)
+class BoxNoise:
+    """How far the edges of far boxes scatter, pixels, and what that alone makes of a place on the floor, millimetres.
+
+    `best_up` is the share up the box that scatters least, by `best_px`; `rmse_mm` is what the middle's scatter comes
+    to over the balls asked for, `rounding_mm` what edges in whole pixels do.
+    """
+
+    top_px: float
+    bottom_px: float
+    correlation: float
+    middle_px: float
+    best_px: float
+    best_up: float
+    row_mm: float
+
+    @property
+    def rmse_mm(self) -> float:
+        """Root mean square error by the middle's scatter alone."""
+        return self.middle_px * self.row_mm
+
+    @property
+    def rounding_mm(self) -> float:
+        """The same for edges that are exact but for their rounding: two of 1/12 px^2 each make a middle of 1/24."""
+        return math.sqrt(1.0 / 24.0) * self.row_mm
+
+    def text(self) -> str:
+        """Return it in words."""
+        return (
+            f"edges beyond {FAR_M} m scatter by {self.top_px:.2f} px (top) and {self.bottom_px:.2f} px (bottom), "
+            f"correlation {self.correlation:+.2f}; their middle by {self.middle_px:.2f} px, the best mix of the two "
+            f"({self.best_up:.2f} up) by {self.best_px:.2f} px\n"
+            f"one row is {self.row_mm:.0f} mm (root mean square over 0.4-3.2 m): the middle's scatter alone makes an "
+            f"RMSE of {self.rmse_mm:.0f} mm, edges in whole pixels {self.rounding_mm:.0f} mm"
+        )
+
+
+def box_noise(table: BallPlaces, fit: Calibration, keep: np.ndarray) -> BoxNoise | None:
+    """Measure how far the edges of boxes scatter about smooth curves; `keep` (N,) are the balls to count for `row_mm`.
 
     The curves (quadratic in 1 / range and in the column) know nothing of a camera: no mounting, lens or contact rule
-    can do better than they, but a finer mix of the edges could.
+    does better than they. None with too few balls beyond `FAR_M`.
     """
     place, boxes = table.places_in_robot_m, table.boxes_px
     ahead = place[:, 0] - fit.camera.mounting.x_m
@@ -128,25 +166,24 @@ def noise_floor(table: BallPlaces, fit: Calibration, keep: np.ndarray) -> str:
     basis = np.stack((np.ones_like(ahead), 1.0 / ahead, ahead**-2.0, column, column**2), axis=1)
     far = np.hypot(place[:, 0], place[:, 1]) > FAR_M
     if far.sum() < 3 * basis.shape[1]:
-        return "too few balls beyond 1.5 m to tell how far the edges of boxes scatter"
+        return None
     edges = boxes[far][:, [1, 3]]
     off = edges - basis[far] @ np.linalg.lstsq(basis[far], edges, rcond=None)[0]
-    free = math.sqrt(1.0 / (far.sum() - basis.shape[1]))
-    shares = np.linspace(0.0, 1.0, 21)
-    mixes = np.array([np.linalg.norm((1.0 - s) * off[:, 1] + s * off[:, 0]) for s in shares]) * free
-    top, bottom = np.linalg.norm(off, axis=0) * free
-    middle = float(mixes[10])
+    covariance = off.T @ off / (far.sum() - basis.shape[1])
+    up = np.linspace(0.0, 1.0, 21)
+    shares = np.stack((up, 1.0 - up), axis=1)
+    mixes = np.sqrt(((shares @ covariance) * shares).sum(axis=1))
+    top, bottom = np.sqrt(np.diag(covariance))
     points, plane = ball_points_px(boxes, fit.camera), ball_plane_m(fit.camera)
-    up, down = (fit.camera.ground_points(points + step, plane_z_m=plane) for step in np.array([[0, -0.5], [0, 0.5]]))
-    per_px = 1000.0 * math.sqrt(float(((up - down)[keep] ** 2).sum(axis=1).mean()))
-    rounding = math.sqrt(1.0 / 24.0)
-    return (
-        f"edges beyond {FAR_M} m scatter by {top:.2f} px (top) and {bottom:.2f} px (bottom), correlation "
-        f"{float(off[:, 0] @ off[:, 1]) / float(np.prod(np.linalg.norm(off, axis=0))):+.2f}; "
-        f"their middle by {middle:.2f} px, the best mix of the two "
-        f"({shares[mixes.argmin()]:.2f} up) by {mixes.min():.2f} px\n"
-        f"one row is {per_px:.0f} mm (root mean square over 0.4-3.2 m): the middle's scatter alone makes an RMSE of "
-        f"{middle * per_px:.0f} mm, edges in whole pixels {rounding * per_px:.0f} mm"
+    ends = [fit.camera.ground_points(points + step, plane_z_m=plane) for step in np.array([[0, -0.5], [0, 0.5]])]
+    return BoxNoise(
+        top_px=float(top),
+        bottom_px=float(bottom),
+        correlation=float(covariance[0, 1] / (top * bottom)),
+        middle_px=float(mixes[10]),
+        best_px=float(mixes.min()),
+        best_up=float(up[mixes.argmin()]),
+        row_mm=rmse_mm(ends[0] - ends[1], keep),
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 
+from perception.calibration.ball_compare import box_noise
 from perception.calibration.ball_report import report_text, rmse_mm, write_report
 from perception.calibration.ball_table import BallPlaces, read_boxes, read_places
 from perception.calibration.balls import FitConfig, calibrate, leave_one_out
@@ -86,6 +88,41 @@ def test_leave_one_out_is_larger_than_in_sample_and_predicts_a_new_session():
     new = fit.locate(fresh.boxes_px) - fresh.places_in_robot_m
     assert rmse_mm(fit.errors_m) < rmse_mm(held_out)
     assert rmse_mm(held_out) == pytest.approx(rmse_mm(new), rel=0.35)
+
+
+def test_balls_of_one_group_are_left_out_together():
+    """Two boxes of the same ball err together: leaving out one of them alone forgives its error."""
+    table = session(0.0)
+    boxes = table.boxes_px.copy()
+    far = np.argsort(-table.places_in_robot_m[:, 0])[:12]
+    boxes[far, 1] -= 4.0
+    boxes[far, 3] -= 4.0
+    table = dataclasses.replace(table, boxes_px=boxes)
+    fit = calibrate(table, START, FitConfig(huber=1e9))
+    group = np.arange(60)
+    group[far] = -1
+    alone, together = (rmse_mm(leave_one_out(table, fit, START, g)[far]) for g in (None, group))
+    assert together > 1.2 * alone
+
+
+def test_the_scatter_of_boxes_is_measured_and_no_fit_does_better():
+    table = session(0.0, count=200)
+    rng = np.random.default_rng(4)
+    boxes = table.boxes_px.copy()
+    boxes[:, 1] += rng.normal(0.0, 2.0, 200)
+    boxes[:, 3] += rng.normal(0.0, 1.0, 200)
+    table = dataclasses.replace(table, boxes_px=boxes)
+    fit = calibrate(table, START)
+    everywhere = np.ones(200, dtype=bool)
+    noise = box_noise(table, fit, everywhere)
+    assert noise is not None
+    assert noise.top_px == pytest.approx(2.0, rel=0.15)
+    assert noise.bottom_px == pytest.approx(1.0, rel=0.15)
+    assert abs(noise.correlation) < 0.2
+    assert noise.middle_px == pytest.approx(math.hypot(2.0, 1.0) / 2.0, rel=0.15)
+    assert noise.best_up == pytest.approx(0.2, abs=0.11)  # by inverse variances
+    assert 0.85 * noise.best_px * noise.row_mm < rmse_mm(fit.errors_m) < 1.3 * noise.rmse_mm
+    assert box_noise(table.only(np.arange(200) < 10), fit, everywhere[:10]) is None
 
 
 def test_impossible_tables_are_refused_with_a_mend():

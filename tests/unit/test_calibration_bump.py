@@ -11,6 +11,7 @@ import pytest
 from perception.calibration import bump
 from perception.calibration.bump import BumpConfig, BumpMonitor, BumpReport, mended
 from perception.calibration.line_attitude import LineView
+from perception.calibration.yaw_step import YawStep, YawStepConfig, YawSteps
 from perception.camera.model import CameraModel
 from robot.core import messages as m
 from robot.core.geometry import Pose2
@@ -82,13 +83,110 @@ def test_a_tilt_is_told_with_its_size(pitch_deg, roll_deg):
     assert now.pitch_rad == pytest.approx(mounted(pitch_deg, roll_deg).mounting.pitch_rad, abs=0.006)
 
 
-def test_a_sideways_knock_is_told_as_yaw():
-    reports = watch(knocked(8.0, yaw_deg=-4.0), 22.0)
-    assert not any(report.bumped for t, report in reports if t < 6.0)
+@pytest.mark.parametrize("yaw_deg", [3.0, -4.0, 6.0])
+def test_a_sideways_knock_is_told_as_yaw(yaw_deg):
+    reports = watch(knocked(8.0, yaw_deg=yaw_deg), 20.0)
+    assert not any(report.bumped for t, report in reports if t < 8.0)
+    assert next(t for t, report in reports if report.bumped) < 8.0 + 4.0
     last = reports[-1][1]
     assert last.bumped
-    assert math.degrees(last.yaw_jump_rad) == pytest.approx(-4.0, abs=0.7)
+    assert math.degrees(last.yaw_jump_rad) == pytest.approx(yaw_deg, abs=0.7)
     assert abs(math.degrees(last.pitch_rad)) < 0.4
+    assert mended(C922, last).mounting.yaw_rad == pytest.approx(mounted(yaw_deg=yaw_deg).mounting.yaw_rad, abs=0.013)
+
+
+def test_a_yaw_that_is_undone_ends():
+    def true_of(t: float) -> CameraModel:
+        return mounted(yaw_deg=4.0) if 6.0 <= t < 14.0 else C922
+
+    reports = watch(true_of, 22.0)
+    assert any(report.bumped for t, report in reports if t < 12.0)
+    assert not reports[-1][1].bumped
+    assert abs(math.degrees(reports[-1][1].yaw_jump_rad)) < 0.7
+
+
+def test_a_tilt_with_yaw_is_told_as_tilt_and_never_as_more_yaw():
+    reports = watch(knocked(6.0, pitch_deg=2.0, roll_deg=-1.0, yaw_deg=3.0), 20.0)
+    last = reports[-1][1]
+    assert last.bumped
+    assert math.degrees(last.pitch_rad) == pytest.approx(2.0, abs=0.3)
+    assert abs(math.degrees(last.yaw_jump_rad)) < 3.7
+
+
+@pytest.mark.parametrize("breaks", [0, 1])
+def test_a_heading_that_nobody_knows_is_no_yaw(breaks):
+    """A silence of the telemetry that nothing bridges looks like a knock; so it must be known as one."""
+    monitor = BumpMonitor(BumpConfig(), C922)
+    rng = np.random.default_rng(7)
+    for k in range(int(16.0 * RATE_HZ)):
+        t = k / RATE_HZ
+        late = t > 8.0
+        segments, _ = lines_seen(C922, Pose2(2.6, 0.5, 0.8 * t), rng, 0.5)
+        monitor.on_view(
+            LineView(
+                t_ns=int(t * 1e9),
+                segments_px=segments,
+                odom_from_robot=Pose2(0.0, 0.0, 0.8 * t + (0.09 if late else 0.0)),
+                turn_rate_rad_s=0.8,
+                breaks=breaks if late else 0,
+            )
+        )
+    assert monitor.report is not None
+    assert monitor.report.bumped == (breaks == 0)
+
+
+def test_nothing_is_said_of_what_is_seen_from_one_place():
+    """Learned from a robot that saw an arc and a seam at the start: a tilt of 6 degrees, twice."""
+    monitor = BumpMonitor(BumpConfig(), C922)
+    rng = np.random.default_rng(7)
+
+    def look(start_s: float, rate_rad_s: float) -> list[BumpReport]:
+        reports = []
+        for k in range(int(6.0 * RATE_HZ)):
+            t, heading = start_s + k / RATE_HZ, 0.3 + rate_rad_s * k / RATE_HZ
+            segments, _ = lines_seen(mounted(2.0), Pose2(2.6, 0.5, heading), rng, 0.5)
+            odom = Pose2(0.0, 0.0, heading)
+            reports.append(monitor.on_view(LineView(t_ns=int(t * 1e9), segments_px=segments, odom_from_robot=odom)))
+        return [report for report in reports if report is not None]
+
+    assert not look(0.0, 0.0)
+    assert look(6.0, 0.3)[-1].bumped
+
+
+def step_of(t_s: float = 5.0, yaw_deg: float = 3.0, sigma_deg: float = 0.8, gain: float = 9.0) -> YawStep:
+    yaw, sigma = math.radians(yaw_deg), math.radians(sigma_deg)
+    return YawStep(t_ns=round(t_s * 1e9), yaw_rad=yaw, sigma_rad=sigma, gain=gain, agreement=0.9)
+
+
+@pytest.mark.parametrize(
+    ("second", "believed"),
+    [
+        (step_of(5.2), True),
+        (step_of(5.2, gain=3.5), True),  # the other one is sure enough
+        (step_of(5.2, gain=2.0), False),
+        (step_of(6.0), False),  # another moment
+        (step_of(5.2, yaw_deg=-3.0), False),
+        (step_of(5.2, sigma_deg=3.0), False),
+        (None, False),
+    ],
+)
+def test_a_jump_is_believed_when_two_checks_find_it(second, believed):
+    steps = YawSteps(YawStepConfig())
+    assert not steps.offer(step_of())
+    assert steps.offer(second) == believed
+    assert steps.turned == believed
+
+
+def test_after_a_jump_small_ones_are_the_gyros():
+    steps = YawSteps(YawStepConfig())
+    for _ in range(2):
+        steps.offer(step_of(5.0, 6.0))
+    for _ in range(3):
+        assert not steps.offer(step_of(9.0, -3.0, 0.5, 20.0))
+    assert math.degrees(steps.yaw_rad) == pytest.approx(6.0)
+    for _ in range(2):
+        steps.offer(step_of(12.0, -6.0, 0.5, 20.0))
+    assert not steps.turned
 
 
 def test_a_camera_that_was_bumped_before_the_start_is_told_at_the_start():
@@ -226,6 +324,14 @@ def test_a_rendered_knock_is_told_with_its_size():
     assert not trial.false_alarm
     assert trial.told_s is not None
     assert np.degrees(np.abs(trial.error_rad()[:2])).max() < 0.4
+
+
+def test_a_rendered_yaw_is_told_with_its_size():
+    trial = bump_trial(601, C922, open_robot("default").field, np.radians((0.0, 0.0, 5.0)), seconds=14.0)
+    assert not trial.false_alarm
+    assert trial.told_s is not None
+    assert trial.told_s < trial.knock_s + 4.0
+    assert abs(np.degrees(trial.error_rad()[2])) < 1.5
 
 
 def test_a_rendered_turn_finds_a_wrong_mounting():
