@@ -13,12 +13,11 @@ from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
+from perception.calibration.field_heading import FieldHeading
 from perception.calibration.line_attitude import (
-    QUARTER,
     Attitude,
     AttitudeConfig,
+    Heading,
     Lines,
     LineView,
     fit_attitude,
@@ -29,7 +28,6 @@ from perception.camera.model import CameraModel
 from robot.core.messages import Vec2
 
 NS_PER_S = 1_000_000_000
-_OVERLAP = 2.0
 _UNUSUAL_SIGMAS = 3.0
 _MAX_STEP_SEGMENTS = 200
 """More make a check longer than a tick can bear."""
@@ -106,27 +104,12 @@ class BumpReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Heading:
-    """The field's heading in the odometry frame at one moment, and how much had been turned until then."""
-
-    t_ns: int
-    heading_rad: float
-    sigma_rad: float
-    turned_rad: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Window:
     """What one check looks at: the views of the last seconds, and how much had been turned at each."""
 
     t_ns: int
     views: tuple[LineView, ...]
     turns_rad: tuple[float, ...]
-
-    @property
-    def turned_rad(self) -> float:
-        """How much had been turned at its end."""
-        return self.turns_rad[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +143,7 @@ class BumpMonitor:
         self._usual, self._usual_shifted = _Usual(), False
         self._level = _Usual()
         self._usual_since_ns = 0
-        self._settled: deque[_Heading] = deque(maxlen=24)
+        self._heading = FieldHeading(config.yaw.drift_rad_s, config.yaw.turn_share)
         self._last_heading: float | None = None
         self._turned_rad = 0.0
         self._turned_from_to = (0.0, 0.0)
@@ -249,13 +232,12 @@ class BumpMonitor:
                 return later
         return fit if fit is not None and self._says_something(fit) else None
 
-    def _known_heading(self, window: _Window) -> tuple[float, float] | None:
+    def _known_heading(self, window: _Window) -> Heading | None:
         """Return what earlier windows let expect of the field's heading; a slow drift of it is allowed for."""
-        if not self._settled or self._yaw.suspected is not None:
+        found = self._heading.expected(window.t_ns, window.turns_rad[-1])
+        if found is None or self._yaw.suspected is not None:
             return None
-        now = _Heading(window.t_ns, 0.0, 0.0, window.turned_rad)
-        expected, doubt = _expected(list(self._settled), now, self.config)
-        return expected, math.hypot(doubt, self.config.heading_doubt_rad)
+        return found[0], math.hypot(found[1], self.config.heading_doubt_rad)
 
     def _says_something(self, fit: Attitude) -> bool:
         c = self.config
@@ -309,41 +291,22 @@ class BumpMonitor:
         lines = Lines(window.views, self.camera, replace(self.config.attitude, max_segments=_MAX_STEP_SEGMENTS))
         step = find_yaw_step(window.views, window.turns_rad, lines, pitch, roll, self.config.yaw)
         if self._yaw.offer(step):
-            self._settled.clear()
+            self._heading.clear()
         elif clean and self._yaw.suspected is None:
             found = heading_given(lines, pitch, roll)
             if found is not None:
                 sigma = math.hypot(found[1], self.config.slack_rad)
-                self._settled.append(_Heading(window.t_ns, found[0], sigma, window.turned_rad))
+                self._heading.add(window.t_ns, (found[0], sigma), window.turns_rad[-1])
 
     def forget(self) -> None:
         """Begin anew, but for what is known to be bumped: times or headings before now mean nothing any more."""
         self._views.clear()
-        self._settled.clear()
+        self._heading.clear()
         self._turned_from_to = (self._turned_rad, self._turned_rad)
         self._next_ns = 0
         self._suspicions = 0
         self._yaw.forget()
         self._check = None
-
-
-def _expected(before: list[_Heading], now: _Heading, config: BumpConfig) -> tuple[float, float]:
-    """Return the heading that is to be expected now, and its sigma, by a line through earlier ones.
-
-    The gyro may drift with time and with the angle turned: both slopes are fitted, with what is possible as prior.
-    """
-    last = before[-1]
-    rows = np.array(
-        [(1.0, (h.t_ns - last.t_ns) / NS_PER_S, h.turned_rad - last.turned_rad) for h in (*before, now)], dtype=float
-    )
-    seen = np.array([math.remainder(h.heading_rad - last.heading_rad, QUARTER) for h in before])
-    weight = np.array([h.sigma_rad**-2.0 for h in before])
-    normal = rows[:-1].T @ (weight[:, None] * rows[:-1])
-    normal += np.diag([0.0, config.yaw.drift_rad_s**-2.0, config.yaw.turn_share**-2.0])
-    covariance = np.linalg.inv(normal)
-    # Windows overlap: several neighbours say what one would.
-    doubt = math.sqrt(float(rows[-1] @ covariance @ rows[-1]) * _OVERLAP)
-    return last.heading_rad + float(rows[-1] @ covariance @ rows[:-1].T @ (weight * seen)), doubt
 
 
 def mended(camera: CameraModel, report: BumpReport) -> CameraModel:

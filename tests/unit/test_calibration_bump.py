@@ -155,7 +155,7 @@ def test_nothing_is_said_of_what_is_seen_from_one_place():
 
 def step_of(t_s: float = 5.0, yaw_deg: float = 3.0, sigma_deg: float = 0.8, gain: float = 9.0) -> YawStep:
     yaw, sigma = math.radians(yaw_deg), math.radians(sigma_deg)
-    return YawStep(t_ns=round(t_s * 1e9), yaw_rad=yaw, sigma_rad=sigma, gain=gain, agreement=0.9)
+    return YawStep(t_ns=round(t_s * 1e9), yaw_rad=yaw, sigma_rad=sigma, gain=gain)
 
 
 @pytest.mark.parametrize(
