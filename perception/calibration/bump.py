@@ -41,7 +41,8 @@ class BumpConfig:
     pitch and roll are known to `max_sigma_rad`. A bump is a shift of at least `min_shift_rad` that is also `sigmas`
     away from nothing, calibration's own doubt `slack_rad` included, in `confirm` fits one after the other.
     Nothing is said before the robot has turned by `min_turn_rad`: what it sees from one place may be arcs and seams.
-    `yaw` is the same for a jump of yaw.
+    `min_yaw_rad`, `yaw_sigmas` and `yaw_gain` are the same for a jump of yaw (see `YawStepConfig`); the gyro may be off
+    by `turn_share` of what was turned and by `drift_rad_s`.
     """
 
     enabled: bool = True
@@ -66,12 +67,27 @@ class BumpConfig:
     heading_doubt_rad: float = math.radians(0.6)
     """What a field's heading that was known before may be off by, when it helps to tell a tilt."""
 
-    yaw: YawStepConfig = field(default_factory=YawStepConfig)
+    min_yaw_rad: float = math.radians(1.5)
+    yaw_sigmas: float = 2.2
+    yaw_gain: float = 5.0
+    turn_share: float = 0.006
+    drift_rad_s: float = 0.003
     attitude: AttitudeConfig = field(default_factory=lambda: AttitudeConfig(drift_sigma_rad_s=0.003, max_segments=90))
 
     def __post_init__(self) -> None:
         if min(self.window_s, self.gap_s, self.period_s) <= 0.0 or self.confirm < 1:
             raise ValueError("window_s, gap_s and period_s must be positive, confirm at least 1")
+
+    @property
+    def yaw(self) -> YawStepConfig:
+        """What counts as a jump of yaw."""
+        return YawStepConfig(
+            drift_rad_s=self.drift_rad_s,
+            turn_share=self.turn_share,
+            min_rad=self.min_yaw_rad,
+            sigmas=self.yaw_sigmas,
+            gain=self.yaw_gain,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +159,7 @@ class BumpMonitor:
         self._usual, self._usual_shifted = _Usual(), False
         self._level = _Usual()
         self._usual_since_ns = 0
-        self._heading = FieldHeading(config.yaw.drift_rad_s, config.yaw.turn_share)
+        self._heading = FieldHeading(config.drift_rad_s, config.turn_share)
         self._last_heading: float | None = None
         self._turned_rad = 0.0
         self._turned_from_to = (0.0, 0.0)
@@ -289,7 +305,7 @@ class BumpMonitor:
             self._yaw.offer(None)  # a change of tilt inside the window would be taken for yaw
             return
         lines = Lines(window.views, self.camera, replace(self.config.attitude, max_segments=_MAX_STEP_SEGMENTS))
-        step = find_yaw_step(window.views, window.turns_rad, lines, pitch, roll, self.config.yaw)
+        step = find_yaw_step(window.views, window.turns_rad, lines, pitch, roll, self._yaw.config)
         if self._yaw.offer(step):
             self._heading.clear()
         elif clean and self._yaw.suspected is None:
