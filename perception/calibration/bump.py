@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from perception.calibration.field_heading import FieldHeading
 from perception.calibration.line_attitude import (
@@ -40,7 +42,7 @@ class BumpConfig:
     Views of the last `window_s` seconds, at least `gap_s` apart, are fitted every `period_s`. A fit says something if
     pitch and roll are known to `max_sigma_rad`. A bump is a shift of at least `min_shift_rad` that is also `sigmas`
     away from nothing, calibration's own doubt `slack_rad` included, in `confirm` fits one after the other.
-    Nothing is said before the robot has turned by `min_turn_rad`: what it sees from one place may be arcs and seams.
+    It needs `min_pieces` different line pieces: those of a picture, times the headings seen, `apart_rad` apart.
     `min_yaw_rad`, `yaw_sigmas` and `yaw_gain` are the same for a jump of yaw (see `YawStepConfig`); the gyro may be off
     by `turn_share` of what was turned and by `drift_rad_s`.
     """
@@ -55,7 +57,8 @@ class BumpConfig:
     slack_rad: float = math.radians(0.12)
     sigmas: float = 4.0
     confirm: int = 2
-    min_turn_rad: float = 0.3
+    min_pieces: float = 6.0
+    apart_rad: float = 0.2
     min_inliers: int = 10
     min_agreement: float = 0.5
     min_margin: float = 12.0
@@ -162,7 +165,6 @@ class BumpMonitor:
         self._heading = FieldHeading(config.drift_rad_s, config.turn_share)
         self._last_heading: float | None = None
         self._turned_rad = 0.0
-        self._turned_from_to = (0.0, 0.0)
         self._check: Generator[None, None, BumpReport | None] | None = None
 
     def on_view(self, view: LineView) -> BumpReport | None:
@@ -184,8 +186,6 @@ class BumpMonitor:
         if self._last_heading is not None:
             self._turned_rad += math.remainder(theta - self._last_heading, math.tau)
         self._last_heading = theta
-        least, most = self._turned_from_to
-        self._turned_from_to = (min(least, self._turned_rad), max(most, self._turned_rad))
         last = self._views[-1][0] if self._views else view
         if view.t_ns < last.t_ns or view.breaks != last.breaks:
             self.forget()  # the clock has jumped back, or nobody knows how the robot turned: what was seen has no place
@@ -221,8 +221,7 @@ class BumpMonitor:
     def _look(self, window: _Window) -> Generator[None, None, BumpReport | None]:
         """One check, a fit at a time."""
         fit = yield from self._fit(window)
-        least, most = self._turned_from_to
-        if fit is None or most - least < self.config.min_turn_rad:
+        if fit is None:
             return None
         yield
         shifted = self._shifted(fit)
@@ -235,7 +234,9 @@ class BumpMonitor:
         """Ask the lines in the window; failing that the newest of them, failing that with the heading that we know."""
         c = self.config
         fit = fit_attitude(window.views, self.camera, c.attitude)
-        if fit is not None and self._says_something(fit) and fit.inliers >= c.clean_agreement * fit.segments:
+        if fit is not None and not self._says_something(fit, window.views):
+            fit = None
+        if fit is not None and fit.inliers >= c.clean_agreement * fit.segments:
             return fit
         # Perhaps the bump lies inside the window: what came after it agrees with itself.
         newest = [v for v in window.views if v.t_ns > window.t_ns - round(0.5 * c.window_s * NS_PER_S)]
@@ -244,9 +245,9 @@ class BumpMonitor:
                 continue
             yield
             later = fit_attitude(newest, self.camera, c.attitude, known)
-            if later is not None and self._says_something(later):
+            if later is not None and self._says_something(later, newest):
                 return later
-        return fit if fit is not None and self._says_something(fit) else None
+        return fit
 
     def _known_heading(self, window: _Window) -> Heading | None:
         """Return what earlier windows let expect of the field's heading; a slow drift of it is allowed for."""
@@ -255,10 +256,19 @@ class BumpMonitor:
             return None
         return found[0], math.hypot(found[1], self.config.heading_doubt_rad)
 
-    def _says_something(self, fit: Attitude) -> bool:
+    def _says_something(self, fit: Attitude, views: Sequence[LineView]) -> bool:
         c = self.config
         agreed = fit.inliers >= max(c.min_inliers, c.min_agreement * fit.segments)
-        return agreed and max(fit.sigma_rad()) <= c.max_sigma_rad and fit.margin >= c.min_margin
+        sure = agreed and max(fit.sigma_rad()) <= c.max_sigma_rad and fit.margin >= c.min_margin
+        return sure and (not self._shifted(fit) or self._pieces(fit, views) >= c.min_pieces)
+
+    def _pieces(self, fit: Attitude, views: Sequence[LineView]) -> float:
+        """Return how many different line pieces agree.
+
+        A robot that stands before a ball sees the same two for seconds, and two can always be explained by a tilt.
+        """
+        headings = np.unwrap([view.odom_from_robot.theta_rad for view in views])
+        return fit.inliers / len(views) * (1.0 + float(np.ptp(headings)) / self.config.apart_rad)
 
     def _shifted(self, fit: Attitude) -> bool:
         """Judge pitch and roll of one fit; what was called a bump stays one until it is clearly less."""
@@ -318,7 +328,6 @@ class BumpMonitor:
         """Begin anew, but for what is known to be bumped: times or headings before now mean nothing any more."""
         self._views.clear()
         self._heading.clear()
-        self._turned_from_to = (self._turned_rad, self._turned_rad)
         self._next_ns = 0
         self._suspicions = 0
         self._yaw.forget()
