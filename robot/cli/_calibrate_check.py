@@ -55,7 +55,7 @@ def run_check(args: Check) -> int:
     monitor = BumpMonitor(BumpConfig(), camera)
     start_ns: int | None = None
     bumped = False
-    for view in line_views(recording, robot, camera):
+    for view in line_views(recording, robot, camera, localise=True):
         start_ns = view.t_ns if start_ns is None else start_ns
         report = monitor.on_view(view)
         if report is not None and report.bumped != bumped:

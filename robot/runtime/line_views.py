@@ -36,7 +36,9 @@ class PictureLines:
         return tuple((*s.ends_px[0], *s.ends_px[1]) for s in found.segments), tuple(p.pixel_px for p in found.points)
 
 
-def line_views(recording: Recording, robot: Robot, camera: CameraModel) -> Iterator[LineView]:
+def line_views(
+    recording: Recording, robot: Robot, camera: CameraModel, *, localise: bool = False
+) -> Iterator[LineView]:
     """Yield the views of a recording in the order of time.
 
     Lines are those that were found on board; where none were (line finding was off), they are found in the recorded
@@ -46,6 +48,8 @@ def line_views(recording: Recording, robot: Robot, camera: CameraModel) -> Itera
         recording: opened.
         robot: its configuration (`robot.runtime.replay.robot_of`).
         camera: the camera file to find lines with, where pictures are recorded.
+        localise: let lines found on board correct the pose, as in play: what that teaches of the gyro's bias and scale
+            makes dead reckoning better, as long as the camera file is right.
     """
     link = Link(robot.config.link, body_parameters(robot.config.body))
     estimator = Estimator(robot.config.estimation, robot.config.body, robot.field, camera)
@@ -58,10 +62,14 @@ def line_views(recording: Recording, robot: Robot, camera: CameraModel) -> Itera
         for chunk in batch.serial:
             for frame in link.on_bytes(chunk.data, chunk.t_receive_ns):
                 estimator.on_telemetry(frame)
+        if localise:
+            estimator.locate()
         if pictures is None:
             pending += [d for d in batch.detections if d.valid]
             while pending and pending[0].t_capture_ns <= batch.t_now_ns - _LATE_NS:
                 seen = pending.pop(0)
+                if localise:
+                    estimator.on_observations(seen, ())
                 motion = estimator.dead_reckoning_at(seen.t_capture_ns)
                 if motion is not None:
                     yield LineView.seen(seen.t_capture_ns, seen.line_segments_px, seen.line_points_px, motion)
