@@ -303,6 +303,7 @@ class BumpMonitor:
         if shifted != self._usual_shifted:
             if shifted:
                 self._level = self._usual
+                self._yaw.withdraw(window.t_ns - round(2.0 * self.config.window_s * NS_PER_S))
             self._usual, self._usual_shifted = (_Usual() if shifted else self._level), shifted
             self._usual_since_ns = window.t_ns
         if clean or not self._usual.count:

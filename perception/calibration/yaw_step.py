@@ -192,6 +192,11 @@ class YawSteps:
         self.suspected = step
         return False
 
+    def withdraw(self, since_ns: int) -> None:
+        """Take back what was believed of jumps since then: a tilt has turned up that looks like one at first."""
+        self._believed = [step for step in self._believed if step.t_ns < since_ns]
+        self.suspected = None
+
     def forget(self) -> None:
         """Drop what is only suspected: the times have moved."""
         self.suspected = None

@@ -177,6 +177,15 @@ def test_a_jump_is_believed_when_two_checks_find_it(second, believed):
     assert steps.turned == believed
 
 
+def test_a_jump_is_taken_back_when_a_tilt_explains_it():
+    steps = YawSteps(YawStepConfig())
+    for t_s in (5.0, 5.2, 30.0, 30.2):
+        steps.offer(step_of(t_s, 4.0))
+    assert math.degrees(steps.yaw_rad) == pytest.approx(8.0)
+    steps.withdraw(round(28.0 * 1e9))
+    assert math.degrees(steps.yaw_rad) == pytest.approx(4.0)
+
+
 def test_after_a_jump_small_ones_are_the_gyros():
     steps = YawSteps(YawStepConfig())
     for _ in range(2):
