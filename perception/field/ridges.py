@@ -40,7 +40,7 @@ class RidgeConfig:
     picture.
     """
 
-    gate: float = 2.8
+    gate: float = 2.4
     min_contrast: float = 0.015
     max_range_m: float = 4.6
     columns_px: int = 5
@@ -109,27 +109,18 @@ class RidgeScanner:
             across = np.linalg.norm(camera.project(away) - middle, axis=1)
             along = np.linalg.norm(camera.project(aside) - middle, axis=1)
         self.first_row = int(np.argmax(seen)) if seen.any() else k.height_px
-        self._bands = [
-            *self._divide(seen, across, 2.0, False, ((3,), (3, 7))),
-            *self._divide(seen, along, 4.0, True, ((3, 7, 13), (3, 7, 13))),
-        ]
-
-    def _divide(
-        self,
-        seen: NDArray[np.bool_],
-        width_px: FloatArray,
-        limit_px: float,
-        level: bool,
-        boxes: tuple[tuple[int, ...], ...],
-    ) -> list[_Band]:
-        bands = []
-        wide = np.nan_to_num(width_px, nan=0.0) > limit_px
-        for k, pitch in enumerate((1, _REDUCED)):
-            rows = np.flatnonzero(seen & (wide == bool(k)))
+        c = config
+        self._bands = []
+        for width, level, low, high, pitch, thick, boxes in (
+            (across, False, 0.0, 0.6, 1, c.columns_px, (1,)),
+            (across, False, 0.6, 2.0, 1, c.columns_px, (3,)),
+            (across, False, 2.0, np.inf, _REDUCED, 2 * c.columns_px, (3, 7)),
+            (along, True, 0.0, 4.0, 1, c.rows_px, (5,)),
+            (along, True, 4.0, np.inf, _REDUCED, 2 * c.rows_px, (3, 9)),
+        ):
+            rows = np.flatnonzero(seen & (width > low) & (width <= high))
             if len(rows) >= 8:
-                thick = (self.config.rows_px if level else self.config.columns_px) * (1, 2)[k]
-                bands.append(_Band(int(rows[0]), int(rows[-1]) + 1, level, pitch, thick, boxes[k]))
-        return bands
+                self._bands.append(_Band(int(rows[0]), int(rows[-1]) + 1, level, pitch, thick, boxes))
 
     def scan(self, grey: Plane, mask: NDArray[np.bool_]) -> Ridges:
         """Return the line points of a picture.
@@ -239,8 +230,8 @@ def _median(values: Plane) -> float:
 
 
 def _offset(box: int) -> int:
-    """Return how far beside a box the carpet is measured: lines up to about 2 box widths fit between."""
-    return box + 1 if box == 3 else (3 * box + 1) // 2
+    """Return how far beside a box the carpet is measured: close by, since its streaks are as wide as far lines."""
+    return max(box, 2) if box <= 3 else (3 * box + 1) // 2
 
 
 def _centroids(parts: list[_Part]) -> tuple[FloatArray, FloatArray]:
