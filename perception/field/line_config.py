@@ -23,7 +23,7 @@ class LineConfig:
     tolerance_px: float = 1.3
     min_points: int = 6
     min_length_px: float = 30.0
-    max_gap_px: float = 60.0
+    max_gap_px: float = 45.0
     min_fill: float = 0.4
     min_strength: float = 42.0
     max_width_m: float = 0.045

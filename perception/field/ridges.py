@@ -115,7 +115,7 @@ class RidgeScanner:
         c = config
         self._bands = []
         for width, level, low, high, pitch, thick, boxes in (
-            (across, False, 0.0, 0.6, 1, c.columns_px, (1,)),
+            (across, False, 0.0, 0.6, 1, c.columns_px, (1, 3)),
             (across, False, 0.6, 2.0, 1, c.columns_px, (3,)),
             (across, False, 2.0, np.inf, _REDUCED, max(1, c.columns_px // 2), (3, 7)),
             (along, True, 0.0, 4.0, 1, c.rows_px, (5,)),
