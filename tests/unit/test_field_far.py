@@ -77,6 +77,20 @@ def test_a_run_goes_on_as_far_as_its_line_shows_and_floor_is_seen():
     assert ends(200.0, 400.0, floor)[0] >= 160.0
 
 
+def test_the_rim_between_two_floors_is_no_line_but_paint_is():
+    for other, lines in ((105.0, 1), (45.0, 0)):
+        image = np.full((480, 640), 110.0)
+        image[:200] = other
+        image[198:203] = 150.0
+        image = np.clip(cv2.GaussianBlur(image, (0, 0), 0.7), 0, 255).astype(np.uint8)
+        u = np.linspace(100.0, 500.0, 40)
+        pixels = np.column_stack((u, np.full(40, 200.0)))
+        flat = pixels - (C922.intrinsics.cx, C922.intrinsics.cy)
+        points = Points(pixels, flat, C922.ground_points(pixels), *(np.full(40, x) for x in (9.0, False, 5.0, 5.0)))
+        run = Run(np.arange(40), flat[0], flat[-1])
+        assert len(extended([run], points, C922, image, np.ones((120, 80), bool))) == lines
+
+
 def test_lines_go_on_to_the_corner_where_they_meet():
     found = find(picture(CORNER, width_m=0.015, carpet=GREEN))
     assert [j.kind for j in found.junctions] == [JunctionKind.L]
