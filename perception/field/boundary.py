@@ -30,6 +30,9 @@ _TEACHERS = 400
 _CHROMA_AND_LIGHT = np.array([[0.0, -1.0, 1.0], [1.0, -1.0, 0.0], [1 / 3, 1 / 3, 1 / 3]], np.float32)
 """From logarithms of blue, green, red to red-green, blue-green, brightness."""
 
+_RIDGE = np.diag([0.0, 0.02, 0.02, 0.02, 0.02]).astype(np.float32)
+"""What keeps a trend small that few cells tell of."""
+
 _LEAST_SEEN = 0.15
 """Share of columns that must show carpet for an edge to be believed."""
 
@@ -146,13 +149,14 @@ class CarpetScanner:
         sigma = np.minimum(sigma, 1.6 * floor)
         coefficients = np.zeros((3, terms), np.float32)
         coefficients[:, 0] = middle
-        ridge = np.diag([0.0, *[0.02] * (terms - 1)]).astype(np.float32)
         for _ in range(1 if terms == 1 else 2):  # without a trend, it is but a first look
             away = (sample - coefficients @ basis) / sigma[:, None]
             weight = 1.0 / (1.0 + ((away * away).sum(axis=0) / 6.0) ** 2)  # Geman-McClure-like: robots do not count
             weight /= weight.sum()
             weighted = basis * weight
-            coefficients = np.linalg.solve(weighted @ basis.T + ridge, weighted @ sample.T).T.astype(np.float32)
+            coefficients = np.linalg.solve(weighted @ basis.T + _RIDGE[:terms, :terms], weighted @ sample.T).T.astype(
+                np.float32
+            )
             residual = sample - coefficients @ basis
             sigma = np.maximum(np.sqrt((residual * residual) @ weight), floor)
         return coefficients, np.minimum(sigma, 1.6 * floor)  # what varies more than this is not one colour

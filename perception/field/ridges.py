@@ -4,9 +4,10 @@ Two families of scan lines: upright ones (each the mean of a few columns) find l
 ones (each the mean of a few rows) find those that lead away. The mean along the line is what makes a line visible
 that is a tenth of a pixel wide (10 mm at 3 m, seen from 0.17 m). On a scan line the mean over `k` pixels must exceed
 the means on both sides, by a multiple of how much this carpet varies by itself (median absolute deviation): no colour
-and no brightness is set by hand. Near rows are scanned in a reduced picture, so that the same few `k` serve 10 to
-50 mm at all ranges. Scan lines and contrast on both sides: B-Human's code releases; centre-surround with a robust
-noise estimate: ridge detection after Steger (1998), in one dimension.
+and no brightness is set by hand. A far line is a pixel wide and compared with rows 2 away: a carpet's streaks are few
+rows wide there, and with rows 4 away they hid lines that are plain to the eye. Near rows are scanned in a reduced
+picture, so that few `k` serve 10 to 50 mm at all ranges. Scan lines and contrast on both sides: B-Human's code
+releases; centre-surround with a robust noise estimate: ridge detection after Steger (1998), in one dimension.
 """
 
 from __future__ import annotations

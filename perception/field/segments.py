@@ -86,21 +86,19 @@ def _round(config: LineConfig, points: Points, left: NDArray[np.float32], most: 
     direction /= np.hypot(direction[:, 0], direction[:, 1])[:, None]
     normal = np.stack((-direction[:, 1], direction[:, 0])).astype(np.float32)
     offset = (normal.T * flat[first]).sum(axis=1).astype(np.float32)
-    near = np.abs(flat.astype(np.float32) @ normal - offset) < config.tolerance_px
-    weight = near.astype(np.float32)  # (points, proposals)
-    support = left @ weight
+    near = np.abs(flat[free].astype(np.float32) @ normal - offset) < config.tolerance_px
+    weight = near.astype(np.float32)  # (free points, proposals)
+    support = left[free] @ weight
     for _ in range(3 * config.max_segments):
         best = int(np.argmax(support))
         if support[best] < config.min_strength or len(runs) >= most:
             break
-        members = np.flatnonzero(near[:, best] & (left > 0.0))
+        members = free[near[:, best] & (left[free] > 0.0)]
         found = _fit_runs(config, points, members, left)
-        taken = np.concatenate([run.chosen for run in found]) if found else members
-        if found:
-            taken = np.union1d(taken, _beside(config, flat, found, left))
-            runs += found
+        runs += found
+        taken = _beside(config, flat, found, left) if found else members
         # What was looked at is not looked at again: the loop ends.
-        support -= left[taken] @ weight[taken]
+        support -= left[taken] @ weight[np.searchsorted(free, taken)]
         left[taken] = 0.0
         support[best] = -1.0 if not found else support[best]
     return runs
@@ -122,7 +120,9 @@ def _fit_runs(config: LineConfig, points: Points, members: Indices, left: NDArra
     order = np.argsort(place, kind="stable")
     members, place = members[order], place[order]
     runs = []
-    for piece in np.split(np.arange(len(members)), np.flatnonzero(np.diff(place) > config.max_gap_px) + 1):
+    for piece in np.split(np.arange(len(members)), np.flatnonzero(place[1:] - place[:-1] > config.max_gap_px) + 1):
+        if len(piece) < config.min_points:
+            continue
         piece = piece[_dense(strength[members[piece]], place[piece], points.step_px[members[piece]])]
         chosen, spots = members[piece], place[piece]
         if len(chosen) < config.min_points or spots[-1] - spots[0] < config.min_length_px:
@@ -135,12 +135,13 @@ def _fit_runs(config: LineConfig, points: Points, members: Indices, left: NDArra
 
 def _dense(strength: FloatArray, spots: FloatArray, step: FloatArray) -> slice:
     """Return the part of a run that is worth most, if a scan line without a point costs some of what others give."""
-    missed = np.maximum(np.diff(spots) / step[1:] - 1.0, 0.0)
-    cost = _MISSED * float(np.median(strength)) * missed
-    total = np.cumsum(strength) - np.concatenate(([0.0], np.cumsum(cost)))
-    before = np.minimum.accumulate(total - strength)
-    end = int(np.argmax(total - before))
-    return slice(int(np.argmin((total - strength)[: end + 1])), end + 1)
+    missed = np.maximum((spots[1:] - spots[:-1]) / step[1:] - 1.0, 0.0)
+    usual = np.partition(strength, len(strength) // 2)[len(strength) // 2]
+    total = strength.cumsum()
+    total[1:] -= _MISSED * usual * missed.cumsum()
+    before = total - strength
+    end = int(np.argmax(total - np.minimum.accumulate(before)))
+    return slice(int(np.argmin(before[: end + 1])), end + 1)
 
 
 def _filled(config: LineConfig, points: Points, chosen: Indices, spots: FloatArray, along: FloatArray) -> bool:
@@ -156,7 +157,7 @@ def _filled(config: LineConfig, points: Points, chosen: Indices, spots: FloatArr
 
 
 def _beside(config: LineConfig, flat: FloatArray, runs: list[Run], left: NDArray[np.float32]) -> Indices:
-    """Return the points left close beside runs: the same line seen twice, or its ragged rim."""
+    """Return the points left on runs and close beside: the same line seen twice, or its ragged rim."""
     free = np.flatnonzero(left > 0.0)
     return free[near_runs(flat[free], runs, 2.5 * config.tolerance_px)]
 
