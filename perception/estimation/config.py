@@ -144,6 +144,10 @@ class TrackConfig:
     extra_bearing_sigma_rad: float = 0.005
     timing_sigma_s: float = 0.004
 
+    birth_score: float = 0.0
+    """A box that scores less founds nothing; it still feeds the track in whose gate it lies (as in ByteTrack, Zhang
+    et al. 2022)."""
+
     hit_gain: float = 2.5
     birth_log_odds: float = -1.5
     confirm_log_odds: float = 1.5
@@ -189,6 +193,7 @@ BALL_TRACK = TrackConfig(
 ROBOT_TRACK = TrackConfig(
     deceleration_m_s2=0.5,
     merge_m=0.1,
+    birth_score=0.45,
     velocity_noise_m_s_per_rts=0.4,
     velocity_noise_per_speed=1.2,
     birth_velocity_sigma_m_s=0.5,

@@ -27,6 +27,12 @@ Planes = NDArray[np.float32]
 _TEACHERS = 400
 """How many cells teach a colour."""
 
+_CHROMA_AND_LIGHT = np.array([[0.0, -1.0, 1.0], [1.0, -1.0, 0.0], [1 / 3, 1 / 3, 1 / 3]], np.float32)
+"""From logarithms of blue, green, red to red-green, blue-green, brightness."""
+
+_RIDGE = np.diag([0.0, 0.02, 0.02, 0.02, 0.02]).astype(np.float32)
+"""What keeps a trend small that few cells tell of."""
+
 _LEAST_SEEN = 0.15
 """Share of columns that must show carpet for an edge to be believed."""
 
@@ -115,8 +121,8 @@ class CarpetScanner:
     def carpet_mask(self, image_bgr: Image) -> NDArray[np.bool_]:
         """Return (rows, columns) bool: carpet by colour, lines and specks closed over."""
         c = self.config
-        blue, green, red = cv2.split(cv2.LUT(_shrink(image_bgr, c.columns, c.rows), self._log))
-        colour = np.stack((red - green, blue - green, (red + green + blue) / 3.0))
+        logs = cv2.LUT(_shrink(image_bgr, c.columns, c.rows), self._log)
+        colour = np.asarray(cv2.split(cv2.transform(logs, _CHROMA_AND_LIGHT)), np.float32)
         learn = c.rows - round(c.learn_share * c.rows)
         inside = np.zeros((c.rows, c.columns), bool)
         inside[learn:] = True
@@ -143,13 +149,14 @@ class CarpetScanner:
         sigma = np.minimum(sigma, 1.6 * floor)
         coefficients = np.zeros((3, terms), np.float32)
         coefficients[:, 0] = middle
-        ridge = np.diag([0.0, *[0.02] * (terms - 1)]).astype(np.float32)
-        for _ in range(2):
+        for _ in range(1 if terms == 1 else 2):  # without a trend, it is but a first look
             away = (sample - coefficients @ basis) / sigma[:, None]
             weight = 1.0 / (1.0 + ((away * away).sum(axis=0) / 6.0) ** 2)  # Geman-McClure-like: robots do not count
             weight /= weight.sum()
             weighted = basis * weight
-            coefficients = np.linalg.solve(weighted @ basis.T + ridge, weighted @ sample.T).T.astype(np.float32)
+            coefficients = np.linalg.solve(weighted @ basis.T + _RIDGE[:terms, :terms], weighted @ sample.T).T.astype(
+                np.float32
+            )
             residual = sample - coefficients @ basis
             sigma = np.maximum(np.sqrt((residual * residual) @ weight), floor)
         return coefficients, np.minimum(sigma, 1.6 * floor)  # what varies more than this is not one colour
@@ -280,10 +287,10 @@ def _close(mask: NDArray[np.bool_], kernel: NDArray[np.uint8]) -> NDArray[np.boo
 
 
 def _shrink(image: Image, columns: int, rows: int) -> Image:
-    """Reduce by averages; halving has a fast path, and pairs of columns are soon added."""
+    """Reduce by averages: halving one way or both has a fast path, and is exact there."""
     while image.shape[0] >= 2 * rows and image.shape[1] >= 2 * columns:
         half = (image.shape[1] // 2, image.shape[0] // 2)
         image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_LINEAR), np.uint8)
-    if image.shape[:2] == (rows, 2 * columns):
-        return ((image[:, 0::2].astype(np.uint16) + image[:, 1::2] + 1) >> 1).astype(np.uint8)
-    return np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
+    halves = image.shape[:2] == (rows, 2 * columns)
+    way = cv2.INTER_LINEAR if halves else cv2.INTER_AREA
+    return np.asarray(cv2.resize(image, (columns, rows), interpolation=way), np.uint8)

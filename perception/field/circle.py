@@ -30,7 +30,7 @@ _NEAR_M = 0.95
 _BESIDE_PX = 4.0
 _CELL_M = 0.08
 _APART = np.ones((7, 7), np.uint8)
-_ANGLES = np.arange(32) * (math.tau / 32)
+_ANGLES = np.arange(24) * (math.tau / 24)
 _AROUND = np.stack((np.cos(_ANGLES), np.sin(_ANGLES)), axis=1)
 _TURNS = np.arange(0.5, 96.0) * (math.tau / 96)
 _RING = np.stack((np.cos(_TURNS), np.sin(_TURNS)), axis=1)

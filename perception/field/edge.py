@@ -84,10 +84,14 @@ def _slope(a: FloatArray, b: FloatArray) -> float:
 def carpet_hull(edge_px: tuple[Vec2, ...]) -> tuple[Vec2, ...]:
     """Return the upper convex hull of an edge: walls are straight, so dips are objects that stand on the carpet."""
     hull: list[Vec2] = []
-    for point in edge_px:
-        while len(hull) >= 2 and _turns_up(hull[-2], hull[-1], point):
+    for u, v in edge_px:
+        # A corner on or below the chord from the one before it to the new point (rows grow downwards) is none.
+        while len(hull) >= 2:
+            (u0, v0), (u1, v1) = hull[-2], hull[-1]
+            if (u1 - u0) * (v - v0) > (v1 - v0) * (u - u0):
+                break
             hull.pop()
-        hull.append(point)
+        hull.append((u, v))
     return tuple(hull)
 
 
@@ -105,8 +109,3 @@ def on_carpet(edge_px: tuple[Vec2, ...], box_px: BoxPx, margin_px: float = 4.0) 
     column = 0.5 * (box_px[0] + box_px[2]) - 0.5
     limit = float(np.interp(column, [u for u, _ in hull], [v for _, v in hull]))
     return box_px[3] - 0.5 >= limit - margin_px
-
-
-def _turns_up(a: Vec2, b: Vec2, c: Vec2) -> bool:
-    """True when b lies on or below the chord a-c (rows grow downwards): not part of the upper hull."""
-    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]) <= 0.0

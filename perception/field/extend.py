@@ -1,4 +1,9 @@
-"""Runs go on as far as the picture shows their line: scan lines stop where two lines meet, the paint does not."""
+"""Runs against the picture itself: they go on as far as it shows their line, and what has two unlike sides is no line.
+
+Scan lines stop where two lines meet, the paint does not. Paint lies on one carpet: the light rim of a board is brighter
+than both sides, too, but by far less on one of them (seen in a simulated trial: grey boards on a carpet of the same
+grey, whose rims led the pose astray).
+"""
 
 from __future__ import annotations
 
@@ -21,13 +26,17 @@ _SAMPLES = 3
 """Per window."""
 _STEPS = (np.arange(_WINDOWS * _SAMPLES) + 0.5) * (_WINDOW_PX / _SAMPLES)
 _LEAST_SHARE = 0.55
+_EVEN = 0.45
+_EVEN_WITHIN_M = 1.8
+"""Farther away, a wall's foot is too near to lines to judge what is beside them."""
 
 
 def extended(runs: list[Run], points: Points, camera: CameraModel, grey: Image, floor: NDArray[np.bool_]) -> list[Run]:
-    """Return the runs with their ends moved outward by up to 60 px, while the line shows.
+    """Return the runs that are lines, with their ends moved outward by up to 60 px, while the line shows.
 
     A line shows where it is brighter than both sides by nearly half of what it is within the run's last 60 px. (Sum
-    along a known line: one pixel of it may be less than the noise, ten are not.)
+    along a known line: one pixel of it may be less than the noise, ten are not.) Within 1.8 m it must also be brighter
+    than its darker side by less than about twice what it is than the other.
 
     Args:
         runs: in the undistorted picture.
@@ -51,7 +60,13 @@ def extended(runs: list[Run], points: Points, camera: CameraModel, grey: Image, 
     aside = np.concatenate(sides, axis=1)
     flat = spots[:, None] + aside[..., None, None] * normal[:, None, None]
     values = _sample(camera, grey, flat).reshape(len(ends), len(sides), 2 * _WINDOWS, _SAMPLES).mean(axis=3)
-    contrast = values[:, 1:4].mean(axis=1) - np.maximum(values[:, 0], values[:, 4])
+    drops = values[:, 1:4].mean(axis=1)[:, None] - values[:, (0, 4)]
+    contrast = drops.min(axis=1)
+    # The right side of one end is the left side of the other.
+    beside = drops[:, :, :_WINDOWS].mean(axis=2)
+    beside = beside[0::2] + beside[1::2, ::-1]
+    even = beside.min(axis=1) > _EVEN * beside.max(axis=1)
+    even |= np.array([np.median(np.hypot(*points.ground_m[run.chosen].T)) > _EVEN_WITHIN_M for run in runs])
     usual = contrast[:, :_WINDOWS].mean(axis=1, keepdims=True)
     beyond = contrast[:, _WINDOWS:]
     smooth = 0.5 * (beyond + np.concatenate((beyond[:, 1:], beyond[:, -1:]), axis=1))
@@ -61,7 +76,7 @@ def extended(runs: list[Run], points: Points, camera: CameraModel, grey: Image, 
     )
     more = np.logical_and.accumulate(shows, axis=1).sum(axis=1) * _WINDOW_PX
     ends = ends + more[:, None] * outward
-    return [replace(run, start=ends[2 * k], end=ends[2 * k + 1]) for k, run in enumerate(runs)]
+    return [replace(run, start=ends[2 * k], end=ends[2 * k + 1]) for k, run in enumerate(runs) if even[k]]
 
 
 def _pixels(camera: CameraModel, flat: FloatArray) -> tuple[FloatArray, FloatArray]:

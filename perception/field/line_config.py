@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from perception.field.circle import CircleConfig
-from perception.field.far import FarConfig
 from perception.field.ridges import RidgeConfig
 
 
@@ -20,17 +19,16 @@ class LineConfig:
     """
 
     ridges: RidgeConfig = field(default_factory=RidgeConfig)
-    far: FarConfig = field(default_factory=FarConfig)
     circle: CircleConfig = field(default_factory=CircleConfig)
     tolerance_px: float = 1.3
     min_points: int = 6
     min_length_px: float = 30.0
-    max_gap_px: float = 60.0
+    max_gap_px: float = 45.0
     min_fill: float = 0.4
     min_strength: float = 42.0
     max_width_m: float = 0.045
     max_segments: int = 12
-    max_points: int = 280
+    max_points: int = 400
     shown_points: int = 60
 
     def __post_init__(self) -> None:

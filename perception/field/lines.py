@@ -11,7 +11,6 @@ from perception.camera.model import CameraModel
 from perception.field.circle import find_circle
 from perception.field.edge import floor_hull
 from perception.field.extend import extended
-from perception.field.far import FarPieces, FarScanner
 from perception.field.features import FieldFeatures, LinePoint, LineSegment, SeenCircle
 from perception.field.junctions import find_junctions
 from perception.field.line_config import LineConfig
@@ -23,7 +22,6 @@ from robot.core.messages import BoxPx, Cov2, Vec2
 Image = NDArray[np.uint8]
 
 _HULL_MARGIN_PX = 2.0
-_FAR_HULL_MARGIN_PX = 1.0
 _BOX_MARGIN_PX = 3.0
 _BLUR_PX = 6.0
 """What the lens and the shutter add to a line's width."""
@@ -41,7 +39,6 @@ class LineFinder:
     def __init__(self, config: LineConfig, camera: CameraModel) -> None:
         self.config, self.camera = config, camera
         self._scanner = RidgeScanner(config.ridges, camera)
-        self._far = FarScanner(config.far, camera)
 
     def find(
         self,
@@ -96,28 +93,16 @@ class LineFinder:
         keep = keep[np.argsort(-ridges.strength[keep], kind="stable")[: c.max_points]]
         pixels = ridges.pixels_px[keep]
         x, y = undistort((pixels[:, 0] - k.cx) / k.fx, (pixels[:, 1] - k.cy) / k.fy, k.distortion)
-        flat = np.stack((x * k.fx, y * k.fy), axis=1)
-        far = self._far_points(grey, mask, hull, boxes)
-        x, y = distort(far.points_px[:, 0] / k.fx, far.points_px[:, 1] / k.fy, k.distortion)
-        pixels = np.concatenate((pixels, np.stack((x * k.fx + k.cx, y * k.fy + k.cy), axis=1)))
-        count = len(far.strength)
         points = Points(
             pixels_px=pixels,
-            flat_px=np.concatenate((flat, far.points_px)),
+            flat_px=np.stack((x * k.fx, y * k.fy), axis=1),
             ground_m=self.camera.ground_points(pixels, tilt_rad),
-            strength=np.minimum(np.concatenate((ridges.strength[keep], far.strength)), _MOST_SIGMAS),
-            level=np.concatenate((ridges.level[keep], np.zeros(count, bool))),
-            step_px=np.concatenate((ridges.step_px[keep], np.full(count, self._far.step_px))),
-            width_px=np.concatenate((ridges.width_px[keep], np.zeros(count))),
+            strength=np.minimum(ridges.strength[keep], _MOST_SIGMAS),
+            level=ridges.level[keep],
+            step_px=ridges.step_px[keep],
+            width_px=ridges.width_px[keep],
         )
         return points.take(np.hypot(points.ground_m[:, 0], points.ground_m[:, 1]) < c.ridges.max_range_m)
-
-    def _far_points(
-        self, grey: Image, mask: NDArray[np.bool_], hull: FloatArray, boxes: tuple[BoxPx, ...]
-    ) -> FarPieces:
-        u, v = self._far.cells_px
-        below = v > np.interp(u[0], hull[:, 0], hull[:, 1]) + _FAR_HULL_MARGIN_PX
-        return self._far.scan(grey, below, below & mask.take(self._far.cells_of(mask.shape)) & ~_in_boxes(u, v, boxes))
 
     def _sides(self, points: Points, tilt_rad: Vec2) -> FloatArray:
         """Return the way on the floor from one side of the band to the other at each point (N, 2)."""

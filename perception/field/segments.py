@@ -19,6 +19,12 @@ from robot.core.geometry import FloatArray
 
 Indices = NDArray[np.intp]
 
+_ROUNDS = 2
+_STARTS, _PROPOSALS = 48, 120
+"""Points that pairs start from, and pairs, in each round."""
+_MISSED = 0.3
+"""What a scan line without a point costs, in shares of the run's median strength: noise beyond an end is no line."""
+
 
 @dataclass(frozen=True, slots=True)
 class Points:
@@ -54,32 +60,45 @@ class Run:
 
 
 def find_runs(config: LineConfig, points: Points) -> list[Run]:
-    """Return the straight runs of points, strongest first; no point is in two of them."""
-    flat = points.flat_px
-    first, second = _pairs(flat, points.level, points.step_px)
+    """Return the straight runs of points, strongest first; no point is in two of them.
+
+    Pairs are proposed anew among what the first runs leave: at first most of them are of the few strongest lines.
+    """
+    left = points.strength.astype(np.float32)
+    runs: list[Run] = []
+    for _ in range(_ROUNDS):
+        found = _round(config, points, left, config.max_segments - len(runs))
+        runs += found
+        if not found or len(runs) >= config.max_segments:
+            break
+    return runs
+
+
+def _round(config: LineConfig, points: Points, left: NDArray[np.float32], most: int) -> list[Run]:
+    """Return at most so many runs from one set of proposals; what was looked at is nothing in `left` afterwards."""
+    free = np.flatnonzero(left > 0.0)
+    first, second = _pairs(points, free)
     runs: list[Run] = []
     if not len(first):
         return runs
+    flat = points.flat_px
     direction = flat[second] - flat[first]
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    normal = np.stack((-direction[:, 1], direction[:, 0]), axis=1).astype(np.float32)
-    offset = np.einsum("ij,ij->i", normal, flat[first]).astype(np.float32)
-    near = np.abs(flat.astype(np.float32) @ normal.T - offset) < config.tolerance_px
-    weight = near.astype(np.float32)  # (points, proposals)
-    left = points.strength.astype(np.float32)
-    support = left @ weight
+    direction /= np.hypot(direction[:, 0], direction[:, 1])[:, None]
+    normal = np.stack((-direction[:, 1], direction[:, 0])).astype(np.float32)
+    offset = (normal.T * flat[first]).sum(axis=1).astype(np.float32)
+    near = np.abs(flat[free].astype(np.float32) @ normal - offset) < config.tolerance_px
+    weight = near.astype(np.float32)  # (free points, proposals)
+    support = left[free] @ weight
     for _ in range(3 * config.max_segments):
         best = int(np.argmax(support))
-        if support[best] < config.min_strength or len(runs) >= config.max_segments:
+        if support[best] < config.min_strength or len(runs) >= most:
             break
-        members = np.flatnonzero(near[:, best] & (left > 0.0))
+        members = free[near[:, best] & (left[free] > 0.0)]
         found = _fit_runs(config, points, members, left)
-        taken = np.concatenate([run.chosen for run in found]) if found else members
-        if found:
-            taken = np.union1d(taken, _beside(config, flat, found, left))
-            runs += found
+        runs += found
+        taken = _beside(config, flat, found, left) if found else members
         # What was looked at is not looked at again: the loop ends.
-        support -= left[taken] @ weight[taken]
+        support -= left[taken] @ weight[np.searchsorted(free, taken)]
         left[taken] = 0.0
         support[best] = -1.0 if not found else support[best]
     return runs
@@ -101,7 +120,10 @@ def _fit_runs(config: LineConfig, points: Points, members: Indices, left: NDArra
     order = np.argsort(place, kind="stable")
     members, place = members[order], place[order]
     runs = []
-    for piece in np.split(np.arange(len(members)), np.flatnonzero(np.diff(place) > config.max_gap_px) + 1):
+    for piece in np.split(np.arange(len(members)), np.flatnonzero(place[1:] - place[:-1] > config.max_gap_px) + 1):
+        if len(piece) < config.min_points:
+            continue
+        piece = piece[_dense(strength[members[piece]], place[piece], points.step_px[members[piece]])]
         chosen, spots = members[piece], place[piece]
         if len(chosen) < config.min_points or spots[-1] - spots[0] < config.min_length_px:
             continue
@@ -109,6 +131,17 @@ def _fit_runs(config: LineConfig, points: Points, members: Indices, left: NDArra
             continue
         runs.append(Run(chosen, middle + spots[0] * along, middle + spots[-1] * along))
     return runs
+
+
+def _dense(strength: FloatArray, spots: FloatArray, step: FloatArray) -> slice:
+    """Return the part of a run that is worth most, if a scan line without a point costs some of what others give."""
+    missed = np.maximum((spots[1:] - spots[:-1]) / step[1:] - 1.0, 0.0)
+    usual = np.partition(strength, len(strength) // 2)[len(strength) // 2]
+    total = strength.cumsum()
+    total[1:] -= _MISSED * usual * missed.cumsum()
+    before = total - strength
+    end = int(np.argmax(total - np.minimum.accumulate(before)))
+    return slice(int(np.argmin(before[: end + 1])), end + 1)
 
 
 def _filled(config: LineConfig, points: Points, chosen: Indices, spots: FloatArray, along: FloatArray) -> bool:
@@ -124,7 +157,7 @@ def _filled(config: LineConfig, points: Points, chosen: Indices, spots: FloatArr
 
 
 def _beside(config: LineConfig, flat: FloatArray, runs: list[Run], left: NDArray[np.float32]) -> Indices:
-    """Return the points left close beside runs: the same line seen twice, or its ragged rim."""
+    """Return the points left on runs and close beside: the same line seen twice, or its ragged rim."""
     free = np.flatnonzero(left > 0.0)
     return free[near_runs(flat[free], runs, 2.5 * config.tolerance_px)]
 
@@ -151,18 +184,16 @@ def is_narrow(config: LineConfig, points: Points, run: Run, sides: FloatArray) -
     return float(width[len(width) // 2]) <= config.max_width_m
 
 
-def _pairs(
-    points: FloatArray, level: NDArray[np.bool_], step: FloatArray, most: int = 200, starts: int = 48
-) -> tuple[Indices, Indices]:
-    """Return pairs of points of one family, 4 to 12 scan lines apart, at most 50 degrees off across them."""
+def _pairs(points: Points, free: Indices) -> tuple[Indices, Indices]:
+    """Return pairs of free points of one family, 4 to 12 scan lines apart, at most 50 degrees off across them."""
     pairs = []
-    for family in (np.flatnonzero(level), np.flatnonzero(~level)):
+    level = points.level[free]
+    for row, family in ((1, free[level]), (0, free[~level])):
         if len(family) < 2:
             continue
-        some = family[:: -(-len(family) // starts)]
-        row = int(level[family[0]])
-        across, aside = points[:, row].astype(np.float32), points[:, 1 - row].astype(np.float32)
-        reach = step[some].astype(np.float32)[:, None]
+        some = family[:: -(-len(family) // _STARTS)]
+        across, aside = points.flat_px[:, row].astype(np.float32), points.flat_px[:, 1 - row].astype(np.float32)
+        reach = points.step_px[some].astype(np.float32)[:, None]
         ahead = across[family] - across[some, None]
         first, second = np.nonzero((ahead >= 4.0 * reach) & (ahead <= 12.0 * reach))
         first, second, ahead = some[first], family[second], ahead[first, second]
@@ -171,7 +202,7 @@ def _pairs(
     if not pairs:
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
     first, second = (np.concatenate(column) for column in zip(*pairs, strict=True))
-    stride = max(1, -(-len(first) // most))
+    stride = max(1, -(-len(first) // _PROPOSALS))
     return first[::stride], second[::stride]
 
 

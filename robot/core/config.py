@@ -65,13 +65,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: {error}", hint=f"edit {path} at that line") from error
 
 
-def from_dict(cls: type[T], data: Mapping[str, Any], *, where: str) -> T:
+def from_dict(cls: type[T], data: Mapping[str, Any], *, where: str, base: T | None = None) -> T:
     """Build a frozen dataclass from nested dictionaries, checking names and types.
 
     Args:
         cls: the dataclass; fields without a default are required.
         data: as TOML or JSON give it: arrays are lists, enums are their values.
         where: named in errors, e.g. the file.
+        base: what keys that are not given keep; for a nested table this is the default of its field, so that naming
+            one value of it leaves the others as they are.
 
     Raises:
         ConfigError: unknown key (with the nearest valid name), missing key, wrong type, or a value that the
@@ -86,17 +88,24 @@ def from_dict(cls: type[T], data: Mapping[str, Any], *, where: str) -> T:
             raise ConfigError(f"unknown key '{key}' in {where}", hint=mend)
     values: dict[str, Any] = {}
     for name, field in fields.items():
+        default = _default(field) if base is None else getattr(base, name)
         if name in data:
-            values[name] = _convert(hints[name], data[name], f"{where}: {name}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            values[name] = _convert(hints[name], data[name], f"{where}: {name}", default)
+        elif default is dataclasses.MISSING:
             raise ConfigError(f"missing key '{name}' in {where}", hint=f"add '{name} = ...' there")
+        else:
+            values[name] = default
     try:
         return cls(**values)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}", hint="change that value") from error
 
 
-def _convert(kind: Any, value: Any, where: str) -> Any:
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _convert(kind: Any, value: Any, where: str, default: Any = dataclasses.MISSING) -> Any:
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         options = typing.get_args(kind)
@@ -107,7 +116,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             if option is type(None):
                 continue
             try:
-                return _convert(option, value, where)
+                return _convert(option, value, where, default)
             except ConfigError as error:
                 last = error
         raise last or ConfigError(f"{where}: {value!r} does not fit", hint=f"give {kind}")
@@ -116,7 +125,8 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} should be a table, not {value!r}", hint=f"write [{where.split(': ')[-1]}]")
-        return from_dict(typing.cast(type, kind), value, where=where)
+        table = typing.cast(type, kind)
+        return from_dict(table, value, where=where, base=default if isinstance(default, table) else None)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         try:
             return kind(value)

@@ -26,6 +26,7 @@ class Inner:
 class Outer:
     name: str
     inner: Inner = Inner()
+    loud: Inner = Inner(gain=9.0, colour=Colour.BLUE)
     many: tuple[int, ...] = ()
     port: str | None = None
 
@@ -74,6 +75,13 @@ def test_overrides_by_dotted_key(tmp_path: Path) -> None:
     assert load(Outer, path, {"inner.gain": 3.0}).inner.gain == 3.0
     with pytest.raises(ConfigError, match="unknown key 'gian'"):
         load(Outer, path, {"inner.gian": 3.0})
+
+
+def test_one_value_of_a_table_leaves_the_others_at_the_fields_own_default(tmp_path: Path) -> None:
+    path = write(tmp_path, 'name = "a"\n')
+    assert load(Outer, path, {"loud.limits_m": [2.0, 3.0]}).loud == Inner(
+        gain=9.0, colour=Colour.BLUE, limits_m=(2.0, 3.0)
+    )
 
 
 def test_missing_file_lists_the_shipped_ones() -> None:

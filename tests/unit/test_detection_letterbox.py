@@ -55,6 +55,15 @@ def test_a_picture_of_another_size_leaves_nothing_of_the_one_before() -> None:
     np.testing.assert_array_equal(blob, again)
 
 
+def test_a_picture_of_the_inputs_size_goes_in_as_it_is_and_stays_untouched() -> None:
+    image = np.random.default_rng(3).integers(0, 256, (INPUT[1], INPUT[0], 3), dtype=np.uint8)
+    before = image.copy()
+    blob, where = Letterbox(INPUT)(image)
+    assert where.scale == (1.0, 1.0)
+    np.testing.assert_allclose(blob[0], image[..., ::-1].transpose(2, 0, 1) / 127.5 - 1.0, atol=1e-6)
+    np.testing.assert_array_equal(image, before)
+
+
 def test_a_dot_lands_where_the_placement_says() -> None:
     image = np.zeros((480, 640, 3), np.uint8)
     image[300:308, 500:508] = 255

@@ -367,6 +367,20 @@ def test_robots_need_three_sightings() -> None:
     assert len(estimator.world_model(t).objects) == 1
 
 
+@pytest.mark.parametrize(("scores", "found"), [((0.35,) * 12, False), ((0.6,) * 4 + (0.35,) * 8, True)])
+def test_faint_boxes_found_no_robot_and_feed_one_that_is_there(scores: tuple[float, ...], found: bool) -> None:
+    """The corner of a far goal looks a little like a robot, frame after frame."""
+    estimator, t = standing()
+    for score in scores:
+        t += 35_000_000
+        estimator.on_telemetry(telemetry(0, t - 5_000_000))
+        estimator.on_telemetry(telemetry(0, t))
+        seen = sighting(t, (2.5, 0.2), object_class=ObjectClass.ROBOT, score=score)
+        estimator.on_observations(frame(0, t), (seen,))
+    objects = estimator.world_model(t).objects
+    assert [o.sightings for o in objects] == ([12] if found else [])
+
+
 def test_driving_blind_costs_certainty() -> None:
     """With the ball behind its back, a robot that drives a metre knows it less well than one that stands."""
     variances = []

@@ -165,8 +165,8 @@ def test_emphasis_draws_a_range_more_often(tmp_path: Path) -> None:
 
 
 def test_shipped_recipes_load_and_an_unknown_one_lists_them() -> None:
-    for name in ("full_real", "full"):
-        assert load_recipe(name).model.anchors.input_size_px == (416, 320)
+    for name, size in (("full_real", (416, 320)), ("full_wide", (640, 480)), ("fast_hard", (320, 240))):
+        assert load_recipe(name).model.anchors.input_size_px == size
     with pytest.raises(ConfigError, match="full_real"):
         load_recipe("nothing")
     with pytest.raises(ConfigError, match="'stepps'"):

@@ -82,7 +82,7 @@ class Tracker:
             if column not in matched:
                 self._miss(track, t_ns, range_if_visible(track.filter.x[:2]))
         for row, sighting in enumerate(sightings):
-            if fed[row] is None and sighting.birth:
+            if fed[row] is None and sighting.birth and sighting.score >= self.config.birth_score:
                 fed[row] = self._begin(sighting, t_ns, ego)
         self._promote(t_ns, fed)
         self._bury(t_ns)
