@@ -19,7 +19,7 @@ from perception.detection.backends.nvidia.onnx_graph import make_symmetric, netw
 from perception.detection.backends.nvidia.progress import BuildProgress
 from perception.detection.backends.nvidia.report import measure, trtexec_command
 from perception.detection.config import EngineConfig
-from perception.detection.model import MODELS_DIR
+from perception.detection.model import MODELS_DIR, read_meta
 from robot.core.errors import DetectorError, MissingExtraError
 from tests.fake_nvidia import Severity, World
 from tests.fake_tensorrt import fake_tensorrt
@@ -225,7 +225,8 @@ def test_the_shipped_int8_model_is_made_fit_and_stays_close() -> None:
     path = MODELS_DIR / "full.int8.onnx"
     network = network_for_tensorrt(path, "int8", typed=False)
     assert unfit(network) == []
-    blob = np.random.default_rng(7).uniform(-1, 1, (1, 3, 320, 416)).astype(np.float32)
+    width, height = read_meta(path).anchors.input_size_px
+    blob = np.random.default_rng(7).uniform(-1, 1, (1, 3, height, width)).astype(np.float32)
     before, after = run_onnx(str(path), blob), run_onnx(network, blob)
     for index, limit in ((0, 0.25), (1, 0.06)):
         assert np.abs(before[index] - after[index]).mean() < limit
