@@ -38,12 +38,12 @@ class YawStepConfig:
     and `later_share` of what is believed so far.
     """
 
-    drift_rad_s: float = 0.003
-    turn_share: float = 0.006
-    min_rad: float = math.radians(1.5)
+    drift_rad_s: float
+    turn_share: float
+    min_rad: float
+    sigmas: float
+    gain: float
     max_rad: float = math.radians(15.0)
-    sigmas: float = 2.2
-    gain: float = 5.0
     again_share: float = 0.5
     later_rad: float = math.radians(3.5)
     later_share: float = 0.6

@@ -19,8 +19,8 @@ from robot.core.messages import BoxPx
 
 PAD_VALUE = 114
 """Grey level of the borders, as in training."""
-NORMALISE = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1.0)
-"""Pixel value to network input: [-1, 1]."""
+SCALE, SHIFT = 1.0 / 127.5, -1.0
+"""Pixel value to network input: value * SCALE + SHIFT, in [-1, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,5 +107,5 @@ class Letterbox:
         else:
             cv2.resize(image_bgr, where.resized_px, dst=self._region, interpolation=cv2.INTER_LINEAR)
         cv2.split(canvas, self._blue_green_red)
-        cv2.addWeighted(self._planes, 1 / 127.5, self._planes, 0.0, -1.0, dst=self._rows, dtype=cv2.CV_32F)
+        cv2.addWeighted(self._planes, SCALE, self._planes, 0.0, SHIFT, dst=self._rows, dtype=cv2.CV_32F)
         return self._blob, where

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perception.detection.letterbox import NORMALISE
+from perception.detection.letterbox import SCALE, SHIFT
 from perception.training.augment import augment, cut_out_balls
 from perception.training.config import TrainingConfig
 from perception.training.dataset import Sample, training_items, with_margins
@@ -46,7 +46,7 @@ class Feeder:
     def batch(self) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Return images (B, 3, H, W) RGB in [-1, 1], and boxes and classes per picture."""
         samples = [self.sample() for _ in range(self.config.batch)]
-        images = np.stack([NORMALISE[s.image_bgr[..., ::-1]] for s in samples])
+        images = np.stack([s.image_bgr[..., ::-1] for s in samples]) * np.float32(SCALE) + np.float32(SHIFT)
         tensor = torch.from_numpy(images).permute(0, 3, 1, 2)  # a channels_last view, as the network likes it
         return (
             tensor,

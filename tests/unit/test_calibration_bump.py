@@ -11,7 +11,7 @@ import pytest
 from perception.calibration import bump
 from perception.calibration.bump import BumpConfig, BumpMonitor, BumpReport, mended
 from perception.calibration.line_attitude import LineView
-from perception.calibration.yaw_step import YawStep, YawStepConfig, YawSteps
+from perception.calibration.yaw_step import YawStep, YawSteps
 from perception.camera.model import CameraModel
 from robot.core import messages as m
 from robot.core.geometry import Pose2
@@ -171,14 +171,14 @@ def step_of(t_s: float = 5.0, yaw_deg: float = 3.0, sigma_deg: float = 0.8, gain
     ],
 )
 def test_a_jump_is_believed_when_two_checks_find_it(second, believed):
-    steps = YawSteps(YawStepConfig())
+    steps = YawSteps(BumpConfig().yaw)
     assert not steps.offer(step_of())
     assert steps.offer(second) == believed
     assert steps.turned == believed
 
 
 def test_a_jump_is_taken_back_when_a_tilt_explains_it():
-    steps = YawSteps(YawStepConfig())
+    steps = YawSteps(BumpConfig().yaw)
     for t_s in (5.0, 5.2, 30.0, 30.2):
         steps.offer(step_of(t_s, 4.0))
     assert math.degrees(steps.yaw_rad) == pytest.approx(8.0)
@@ -187,7 +187,7 @@ def test_a_jump_is_taken_back_when_a_tilt_explains_it():
 
 
 def test_after_a_jump_small_ones_are_the_gyros():
-    steps = YawSteps(YawStepConfig())
+    steps = YawSteps(BumpConfig().yaw)
     for _ in range(2):
         steps.offer(step_of(5.0, 6.0))
     for _ in range(3):
