@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import combinations_with_replacement
 
 import numpy as np
 
 from perception.calibration.ball_report import rmse_mm
 from perception.calibration.ball_table import BallPlaces
-from perception.calibration.balls import MOUNTING, STANDARD, Calibration, FitConfig, calibrate, leave_one_out
+from perception.calibration.balls import (
+    MOUNTING,
+    STANDARD,
+    Calibration,
+    FitConfig,
+    RowTerm,
+    calibrate,
+    leave_one_out,
+)
 from perception.camera.model import CameraModel
 from perception.camera.observe import ball_plane_m, ball_points_px
 from robot.core.errors import CalibrationError
@@ -45,6 +56,29 @@ def _column_cubed(boxes: FloatArray, camera: CameraModel) -> FloatArray:
     return np.asarray((2.0 * column / camera.intrinsics.width_px) ** 3)
 
 
+PRIOR_OF_TERMS = 10.0
+"""The prior sigma that `FitConfig` gives to the coefficient of a row term."""
+
+
+def _surface(sigma_px: float) -> Iterator[RowTerm]:
+    """Yield what a detector's boxes might be off by, whatever the reason: a smooth surface over place and size.
+
+    All products of up to two of column, row, 1 / height and 1 / width, each with a prior of `sigma_px`.
+    """
+
+    def axes(boxes: FloatArray, camera: CameraModel) -> FloatArray:
+        lens, side = camera.intrinsics, boxes[:, 2:] - boxes[:, :2]
+        middle = (boxes[:, :2] + boxes[:, 2:] - [2 * lens.cx, 2 * lens.cy]) / [lens.width_px, lens.height_px]
+        return np.column_stack((middle, 20.0 / side))
+
+    def product(boxes: FloatArray, camera: CameraModel, of: list[int]) -> FloatArray:
+        return np.asarray(axes(boxes, camera)[:, of].prod(axis=1) * sigma_px / PRIOR_OF_TERMS)
+
+    for count in (1, 2):
+        for chosen in combinations_with_replacement(range(4), count):
+            yield partial(product, of=list(chosen))
+
+
 def candidates() -> tuple[Candidate, ...]:
     """Return the models that are compared; the one called `standard` is what `calibrate` fits."""
     ball = (*MOUNTING, "ball")
@@ -64,6 +98,8 @@ def candidates() -> tuple[Candidate, ...]:
         Candidate("standard + 1 / height", FitConfig(row_terms=(_per_height,))),
         Candidate("metres, 1 / height, focal length, k1", _all_at_once()),
         Candidate("standard + column cubed", FitConfig(row_terms=(_column_cubed,))),
+        Candidate("standard + surface, prior 1 px", FitConfig(row_terms=tuple(_surface(1.0)))),
+        Candidate("standard + surface, prior 20 px", FitConfig(row_terms=tuple(_surface(20.0)))),
         Candidate("standard, edges half a pixel off", FitConfig(), shift_px=0.5),
     )
 

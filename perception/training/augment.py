@@ -1,7 +1,7 @@
 """Augmentation: where pictures land in the network's input, what is pasted into them, how they look.
 
 The pictures of the real set are square and small (224x224); the robot's camera gives 640x480. Zoom, shift and
-collages make both fill the 416x320 input in every size that the robot will meet, down to balls of a few pixels.
+collages make both fill the network's input in every size that the robot will meet, down to balls of a few pixels.
 Everything random comes from the one generator passed in.
 """
 
@@ -42,13 +42,33 @@ def augment(
         rng: source of all randomness.
     """
     compose = _as_deployed if rng.random() < config.plain else _composed
-    sample = compose(draw, config, size_px, rng)
+    sample = compose(_worn(draw, config, rng) if config.worn > 0 else draw, config, size_px, rng)
     if rng.random() < config.clutter:
         _add_clutter(sample, rng)
     if len(balls) and rng.random() < config.paste_balls:
         sample = _paste_balls(sample, balls, config.pasted_ball_px, rng)
     image = change_look(sample.image_bgr, config, rng)
     return Sample(image_bgr=image, boxes_px=sample.boxes_px, classes=sample.classes)
+
+
+def _worn(draw: Draw, config: AugmentConfig, rng: np.random.Generator) -> Draw:
+    """Return a source whose pictures carry, now and then, grain and JPEG marks of the size of their own pixels.
+
+    Enlarged to the input they become blobs and squares, which `change_look` on the input never makes.
+    """
+
+    def drawn() -> Sample:
+        sample = draw()
+        if rng.random() >= config.worn:
+            return sample
+        image, kind = sample.image_bgr, rng.random()
+        if kind < 0.7:
+            image = _grainy(image, config.noise_sigma, rng)
+        if kind > 0.45:
+            image = _compressed(image, rng)
+        return Sample(image_bgr=image, boxes_px=sample.boxes_px, classes=sample.classes)
+
+    return drawn
 
 
 def _as_deployed(draw: Draw, config: AugmentConfig, size_px: tuple[int, int], rng: np.random.Generator) -> Sample:
@@ -252,12 +272,20 @@ def change_look(image: NDArray[np.uint8], config: AugmentConfig, rng: np.random.
             kernel = _motion_kernel(int(rng.integers(3, 9)), rng.uniform(0, np.pi))
             image = cast(Picture, cv2.filter2D(image, -1, kernel))
     if rng.random() < config.noise:
-        grain = rng.normal(0, rng.uniform(*config.noise_sigma), image.shape).astype(np.float32)
-        image = np.clip(image + grain, 0, 255).astype(np.uint8)
+        image = _grainy(image, config.noise_sigma, rng)
     if rng.random() < config.jpeg:
-        coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])[1]
-        image = cast(Picture, cv2.imdecode(coded, cv2.IMREAD_COLOR))
+        image = _compressed(image, rng)
     return image
+
+
+def _grainy(image: Picture, sigma_range: tuple[float, float], rng: np.random.Generator) -> Picture:
+    grain = rng.normal(0, rng.uniform(*sigma_range), image.shape).astype(np.float32)
+    return np.clip(image + grain, 0, 255).astype(np.uint8)
+
+
+def _compressed(image: Picture, rng: np.random.Generator) -> Picture:
+    coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])[1]
+    return cast(Picture, cv2.imdecode(coded, cv2.IMREAD_COLOR))
 
 
 def _motion_kernel(length: int, angle: float) -> NDArray[np.float32]:

@@ -55,11 +55,12 @@ class ModelConfig:
 class AugmentConfig:
     """Chances and ranges of the augmentations, see `augment.py`. Sizes are in input pixels.
 
-    `plain` is the chance that a picture lies in the input exactly as the running detector places it; `noise_sigma` is
-    in grey values of 255.
+    `plain` is the chance that a picture lies in the input exactly as the running detector places it; `worn` that it has
+    noise or JPEG marks at its own pixels, before it is enlarged; `noise_sigma` is in grey values of 255.
     """
 
     plain: float = 0.0
+    worn: float = 0.0
     zoom: tuple[float, float] = (0.5, 1.9)
     collage: float = 0.4
     collage_zoom: tuple[float, float] = (0.4, 1.3)

@@ -100,6 +100,23 @@ def test_the_same_seed_gives_the_same_picture() -> None:
     np.testing.assert_array_equal(one(), one())
 
 
+def test_worn_pictures_have_grain_as_large_as_their_own_pixels() -> None:
+    """Enlarged from 224 to 320 rows, such grain is alike from pixel to pixel; grain made on the input is not."""
+
+    def likeness(**changes: object) -> float:
+        config = AugmentConfig(**{**vars_of(QUIET), "plain": 1.0, "noise_sigma": (20.0, 20.0), **changes})
+        image = np.full((224, 224, 3), 128, np.uint8)
+        grey = Sample(image_bgr=image, boxes_px=np.zeros((0, 4), np.float32), classes=np.zeros(0, np.int64))
+        rng = np.random.default_rng(1)
+        pictures = (augment(lambda: grey, [], config, SIZE, rng).image_bgr[:, 60:350, 0] - 128.0 for _ in range(12))
+        grains = [p for p in pictures if 5.0 < p.std()]
+        assert len(grains) >= 3
+        return float(np.mean([(p[:, 1:] * p[:, :-1]).mean() / p.var() for p in grains]))
+
+    assert likeness(worn=1.0) > 0.4
+    assert abs(likeness(noise=1.0)) < 0.1
+
+
 def test_pasted_balls_are_labelled_where_they_are() -> None:
     ball = np.full((24, 24, 3), (20, 90, 240), np.uint8)
     config = AugmentConfig(**{**vars_of(QUIET), "plain": 1.0, "paste_balls": 1.0, "pasted_ball_px": (8.0, 20.0)})
