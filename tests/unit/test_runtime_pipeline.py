@@ -337,6 +337,30 @@ def test_bad_data_never_raises_and_a_clean_run_follows(robot: Robot, kind: str) 
     assert world.touched
 
 
+NOWHERE = [(1e9, 1e9), (320.0, 1e9), (float("inf"), 100.0), (100.0, -float("inf")), (1e300, 1e300)]
+
+
+@pytest.mark.parametrize("place", NOWHERE, ids=str)
+@pytest.mark.parametrize("what", ["points", "segments", "edge"])
+def test_lines_and_edges_out_of_this_world_never_raise_or_warn(
+    robot: Robot, what: str, place: tuple[float, float]
+) -> None:
+    """A point at 1e9 px once led the search out of its map: an IndexError out of `step`."""
+    points = tuple((50.0 + 9.0 * i, 400.0 - i) for i in range(40))
+    edge = tuple((10.0 * i, 200.0) for i in range(64))
+    ranges = tuple((0.4 - 0.0125 * i, 0.5) for i in range(64))
+    if what == "points":
+        parts: dict[str, Any] = {"line_points_px": (*points, *[place] * 8)}
+    elif what == "segments":
+        bad = ((50.0, 400.0, 400.0, 410.0), (*place, 300.0, 300.0), (300.0, 300.0, *place))
+        parts = {"line_points_px": points, "line_segments_px": bad}
+    else:
+        parts = {"carpet_edge_px": (*edge[:30], place, *edge[30:]), "free_range_m": (*ranges, (-0.4, 0.5))}
+    _, results = play(robot, lambda seen: dataclasses.replace(seen, **parts), duration_s=1.5)
+    assert results[-1].world.robot.world_from_robot.is_finite()
+    assert results[-1].mode is m.Mode.ACTIVE
+
+
 def test_an_unknown_stage_stands_still(robot: Robot) -> None:
     pipeline = new_pipeline(robot)
     world = BenchWorld(robot.camera, duration_s=0.5, commands=())
