@@ -266,7 +266,8 @@ def _minimise(
     least = minimise(residual, centre if first is None else first, centre, prior, config.huber)
     if not least.found:
         raise CalibrationError(
-            "the fit found no minimum", hint="check the camera file's [mounting] and the units of the table (mm)"
+            "the fit found no minimum among cameras that a robot can carry: boxes and places do not belong together",
+            hint="check the rows' order, the units (mm, radians), that y grows downwards, and the camera file",
         )
     theta = least.parameters
     camera = camera_of(theta)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -46,9 +46,8 @@ class Points:
 
 def run_points(args: Points) -> int:
     """Fit, print, write; returns 0."""
-    start = load_camera(args.camera)
-    if args.height_mm is not None:
-        start = replace(start, mounting=replace(start.mounting, height_m=args.height_mm / 1000.0))
+    height = {"mounting.height_m": args.height_mm / 1000.0} if args.height_mm is not None else None
+    start = load_camera(args.camera, height)
     points = read_points(args.points)
     pose = None
     if args.robot_pose is not None:

@@ -137,9 +137,12 @@ def test_impossible_tables_are_refused_with_a_mend():
     with pytest.raises(CalibrationError, match="behind the camera"):
         calibrate(behind, START)
     sky = dataclasses.replace(table, boxes_px=480.0 - table.boxes_px[:, [0, 3, 2, 1]])
-    with pytest.raises(CalibrationError, match="moved roll_rad") as upside_down:
+    with pytest.raises(CalibrationError, match="no minimum") as upside_down:
         calibrate(sky, START)
     assert "y grows downwards" in upside_down.value.hint
+    leaning = dataclasses.replace(START, mounting=dataclasses.replace(START.mounting, roll_rad=1.0))
+    with pytest.raises(CalibrationError, match="moved roll_rad"):
+        calibrate(table, leaning)
     mixed = dataclasses.replace(table, boxes_px=np.roll(table.boxes_px, 7, axis=0))
     with pytest.raises(CalibrationError, match="do not belong together"):
         calibrate(mixed, START)
