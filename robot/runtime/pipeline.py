@@ -77,7 +77,7 @@ class Pipeline:
     """All the state of one robot between ticks.
 
     Attributes:
-        times: durations of the stages, when a timer was given; never part of a result.
+        times: durations of the step and its stages, when a timer was given; never part of a result.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Pipeline:
         self._link.request_arm(mode in MOVING)
         bytes_out = self._link.on_tick(now_ns, command)
         self.times.lap("link_out")
-        return TickResult(
+        result = TickResult(
             tick=batch.tick,
             t_now_ns=now_ns,
             mode=mode,
@@ -162,6 +162,8 @@ class Pipeline:
             link=link,
             faults=faults,
         )
+        self.times.finish()
+        return result
 
     def farewell(self, t_now_ns: int) -> bytes:
         """Return the bytes that stop the robot and disarm it: sent by a runner whenever it ends, for any reason."""
