@@ -260,6 +260,18 @@ def test_all_that_looks_at_a_pictures_time_looks_at_the_same(monkeypatch: pytest
         assert stamp not in asked
 
 
+def test_frames_ahead_of_their_time_do_not_reach_the_bump_watch(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dead reckoning has no pose for them yet: the newest one is another moment's."""
+    pipeline, shown = new_pipeline(robot), []
+    monkeypatch.setattr(pipeline._camera_watch, "on_detections", lambda seen, _: shown.append(seen.seq))
+    for _ in batches(
+        BenchWorld(robot.camera, duration_s=1.2), pipeline, lambda seen: shifted(seen, 300 * (seen.seq % 2))
+    ):
+        pass
+    assert len(shown) > 10
+    assert not [seq for seq in shown if seq % 2]
+
+
 def spy(asked: list[int], real: Callable[..., Any]) -> Callable[..., Any]:
     """Note the first argument of each call, a time."""
 
