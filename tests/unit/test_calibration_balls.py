@@ -13,6 +13,7 @@ from perception.calibration.ball_compare import box_noise
 from perception.calibration.ball_report import report_text, rmse_mm, write_report
 from perception.calibration.ball_table import BallPlaces, read_boxes, read_places
 from perception.calibration.balls import FitConfig, calibrate, leave_one_out
+from perception.calibration.least_squares import minimise
 from perception.camera import load_camera
 from perception.camera.observe import ball_plane_m
 from perception.camera.store import camera_to_toml
@@ -146,6 +147,19 @@ def test_impossible_tables_are_refused_with_a_mend():
     mixed = dataclasses.replace(table, boxes_px=np.roll(table.boxes_px, 7, axis=0))
     with pytest.raises(CalibrationError, match="do not belong together"):
         calibrate(mixed, START)
+
+
+def test_a_fit_that_ends_where_nothing_can_be_has_no_minimum():
+    """The cost falls towards 1, beyond which a parameter is impossible: no ValueError, and no answer either."""
+
+    def residual(theta):
+        if theta[0] > 1.0:
+            raise ValueError("impossible")
+        return np.array([[theta[0] - 5.0, 0.0]])
+
+    edge = 1.0 - 1e-9  # nearer to the limit than the step of the numeric derivative
+    least = minimise(residual, np.array([edge]), np.array([0.0]), np.array([1.0]), 2.0)
+    assert not least.found
 
 
 HEADER = [
