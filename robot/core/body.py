@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from robot.core.field import BALL_RADIUS_M
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RobotBody:
@@ -34,6 +36,6 @@ class RobotBody:
     max_omega_rad_s: float = 10.0
     max_kick_speed_m_s: float = 6.5
 
-    def ball_hold_x_m(self, ball_radius_m: float = 0.0215) -> float:
+    def ball_hold_x_m(self, ball_radius_m: float = BALL_RADIUS_M) -> float:
         """Distance from the robot's centre to a ball that touches the dribbler, metres."""
         return self.mouth_x_m + ball_radius_m
