@@ -217,7 +217,7 @@ class Estimator:
         )
 
     def belief(self, t_now_ns: int) -> RobotBelief:
-        """Return the robot's part alone, with the whole (8, 8) covariance: for evaluation and tests."""
+        """Return the robot's part alone, with the covariance of the whole state: for evaluation and tests."""
         return self._robot.look_ahead(t_now_ns)
 
     def tilt_at(self, t_ns: int) -> Vec2:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from robot.core.field import BALL_RADIUS_M
+
 BODY_LIMITS: dict[str, tuple[float, float]] = {
     "radius_m": (0.02, 0.5),
     "height_m": (0.02, 1.0),
@@ -65,6 +67,6 @@ class RobotBody:
             if not abs(angle) <= WHEEL_ANGLE_LIMIT_RAD:
                 raise ValueError(f"wheel_angles_rad must lie within a turn, not {angle}: are they in radians?")
 
-    def ball_hold_x_m(self, ball_radius_m: float = 0.0215) -> float:
+    def ball_hold_x_m(self, ball_radius_m: float = BALL_RADIUS_M) -> float:
         """Distance from the robot's centre to a ball that touches the dribbler, metres."""
         return self.mouth_x_m + ball_radius_m

@@ -41,7 +41,7 @@ UNKNOWN_VELOCITY_SIGMA_M_S = 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RobotBelief:
-    """The robot at one moment: pose in the world and in the odometry frame, body twist, (8, 8) covariance."""
+    """The robot at one moment: pose in the world and the odometry frame, body twist, covariance of the state."""
 
     world_from_robot: Pose2
     odom_from_robot: Pose2
