@@ -4,6 +4,7 @@ Batch norm is folded into the convolutions (in float64), padding into them by on
 outside the graph, so that every backend gives the same boxes (some cannot run NMS nodes at all).
 
     python -m perception.training.export runs/full_real --name full
+    python -m perception.training.export runs/full_last --and runs/full_wide --name full   # the mean of two runs
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import copy
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +76,29 @@ def load_run(run: Path) -> tuple[TrainingConfig, SsdLite, int]:
     return config, network, int(state["step"])
 
 
+def load_mean(runs: Sequence[Path]) -> tuple[TrainingConfig, SsdLite, str]:
+    """Return the first run's recipe, the mean of all runs' averaged weights, and the words for where they are from.
+
+    Runs that went on from one another lie in one basin, where the mean is no worse than the last and varies less from
+    picture to picture: Wortsman et al., "Model soups" (2022). The statistics of batch norm are averaged, too.
+
+    Raises:
+        DataError: a folder is no training run, or the networks differ.
+    """
+    found = [load_run(run) for run in runs]
+    config, network, _ = found[0]
+    states = [other.state_dict() for _, other, _ in found]
+    shapes = [{name: value.shape for name, value in state.items()} for state in states]
+    if any(one != shapes[0] for one in shapes) or any(c.model != config.model for c, _, _ in found):
+        raise DataError(f"{', '.join(map(str, runs))}: networks differ", hint="average stages of the same [model] only")
+    mean = {
+        name: torch.stack([s[name] for s in states]).mean(dim=0) if value.is_floating_point() else value
+        for name, value in states[0].items()
+    }
+    network.load_state_dict(mean)
+    return config, network, "; ".join(f"recipe {c.name} {config_hash(c)}, {steps} steps" for c, _, steps in found)
+
+
 def export(network: SsdLite, path: Path) -> None:
     """Write the network as ONNX, weights stored as float16, and check that ONNX Runtime computes what PyTorch does.
 
@@ -105,14 +130,14 @@ def export(network: SsdLite, path: Path) -> None:
             raise DetectorError(f"{path.name}: {name} differ by {difference} from PyTorch", hint="report this")
 
 
-def export_run(run: Path, out: Path, name: str) -> tuple[Path, ModelMeta]:
-    """Write a run's averaged weights as `out/NAME.onnx` with its JSON; returns the file and what the JSON says.
+def export_runs(runs: Sequence[Path], out: Path, name: str) -> tuple[Path, ModelMeta]:
+    """Write the mean of runs' averaged weights as `out/NAME.onnx` with its JSON; returns the file and the JSON's data.
 
     Raises:
-        DataError: it is no training run's folder.
+        DataError: one is no training run's folder, or the networks differ.
         DetectorError: ONNX Runtime computes something else than PyTorch.
     """
-    config, network, steps = load_run(run)
+    config, network, trained_by = load_mean(runs)
     path = out / f"{name}.onnx"
     export(network, path)
     meta = ModelMeta(
@@ -120,21 +145,22 @@ def export_run(run: Path, out: Path, name: str) -> tuple[Path, ModelMeta]:
         sha256=file_sha256(path),
         precision="fp32",
         anchors=config.model.anchors,
-        trained_by=f"recipe {config.name} {config_hash(config)}, {steps} steps",
+        trained_by=trained_by,
     )
     meta.write(path)
     return path, meta
 
 
 def main() -> None:
-    """Export one run."""
+    """Export one run, or the mean of several."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
+    parser.add_argument("--and", type=Path, action="append", default=[], dest="others", help="average with this run")
     parser.add_argument("--name", default="full")
     parser.add_argument("--out", type=Path, default=MODELS_DIR)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    path, meta = export_run(args.run, args.out, args.name)
+    path, meta = export_runs([args.run, *args.others], args.out, args.name)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {meta.trained_by}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import tarfile
 import warnings
 from pathlib import Path
@@ -19,7 +20,7 @@ from perception.detection.decode import decode  # noqa: E402
 from perception.training import warm_start  # noqa: E402
 from perception.training.config import AugmentConfig, ModelConfig, SourceConfig, TrainingConfig  # noqa: E402
 from perception.training.dataset import IGNORE  # noqa: E402
-from perception.training.export import export, fold  # noqa: E402
+from perception.training.export import export, fold, load_mean  # noqa: E402
 from perception.training.loss import detection_loss, match, pair_iou, to_edges  # noqa: E402
 from perception.training.network import SsdLite  # noqa: E402
 from perception.training.train import moving_average, train  # noqa: E402
@@ -181,6 +182,18 @@ def test_a_tiny_run_saves_resumes_and_exports(tmp_path: Path) -> None:
     network.load_state_dict(torch.load(weights, weights_only=True)["network"])
     export(network, tmp_path / "tiny.onnx")  # raises when ONNX Runtime and PyTorch differ
     assert (tmp_path / "tiny.onnx").stat().st_size > 10_000
+    other = tmp_path / "other"
+    shutil.copytree(out, other)
+    torch.save({"network": {k: v + 2.0 for k, v in network.state_dict().items()}, "step": 9}, other / "ema.pt")
+    _, mean, words = load_mean([out, other])
+    torch.testing.assert_close(mean.state_dict()[trained], network.state_dict()[trained] + 1.0)
+    assert "4 steps" in words
+    assert "9 steps" in words
+    recipe = json.loads((other / "recipe.json").read_text())
+    recipe["model"]["input_size_px"] = [64, 32]
+    (other / "recipe.json").write_text(json.dumps(recipe))
+    with pytest.raises(DataError, match="networks differ"):
+        load_mean([out, other])
 
 
 def test_a_missing_start_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from perception.detection import DetectionConfig, load_detector
 from perception.training.config import TrainingConfig, load_recipe
 from perception.training.dataset import held_back_items
-from perception.training.export import export_run
+from perception.training.export import export_runs
 from perception.training.quantise import calibration_pictures, quantise
 from perception.training.scoring.evaluate import collect, evaluate
 from perception.training.train import train
@@ -46,7 +46,7 @@ def variants(config: TrainingConfig, checkpoint: str, steps: int) -> dict[str, T
 
 def scores(config: TrainingConfig, run: Path, name: str) -> list[float]:
     """Export and quantise a run in its folder; returns AP50 and AP in float32, AP50 and AP in int8."""
-    path, _ = export_run(run, run, name)
+    path, _ = export_runs([run], run, name)
     real = [source for source in config.sources if source.split]
     int8 = quantise(path, calibration_pictures([dataclasses.replace(s, folder=str(ROOT / s.folder)) for s in real]))
     items = [item for source in real for item in held_back_items(ROOT / source.folder, source.split)]
