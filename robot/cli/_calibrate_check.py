@@ -17,6 +17,7 @@ from perception.camera import load_camera
 from perception.camera.model import CameraModel
 from perception.camera.store import camera_to_toml
 from perception.capture.files import PictureFolder
+from robot.cli._outputs import check_outputs
 from robot.core.clock import NS_PER_S
 from robot.core.errors import ConfigError
 from robot.recording.reader import Recording
@@ -47,6 +48,7 @@ class Check:
 
 def run_check(args: Check) -> int:
     """Check, print, say how to mend it."""
+    check_outputs(files=[args.out])
     if args.source.is_dir():
         return _folder(args)
     recording = Recording(args.source, salvage=args.salvage)

@@ -19,6 +19,7 @@ from perception.camera.store import camera_to_toml
 from perception.capture.files import PictureFolder, open_pictures
 from perception.capture.opening import open_source
 from perception.capture.source import CaptureConfig
+from robot.cli._outputs import check_outputs
 from robot.core.clock import MonotonicClock
 from robot.core.errors import CameraError, ConfigError
 
@@ -56,6 +57,7 @@ def run_intrinsics(args: Intrinsics) -> int:
     """Collect, fit, report; returns 0."""
     if args.out is None and args.report is None:
         raise ConfigError("nowhere to write", hint="add --out lens.toml and --report FOLDER")
+    check_outputs(files=[args.out], folders=[args.report])
     columns, rows = parse_squares(args.squares)
     board = Board(kind=args.kind, columns=columns, rows=rows, square_m=args.square_mm / 1000.0)
     keep: dict[str, Picture] = {}

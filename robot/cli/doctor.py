@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from robot.cli._outputs import check_outputs
 from robot.core.errors import RobotError
 
 
@@ -140,6 +141,7 @@ def examine() -> list[Finding]:
 
 def run(args: Args) -> int:
     """Print the findings; 0 when everything needed to play is there, else 1."""
+    check_outputs(files=[args.json])
     findings = examine()
     for f in findings:
         mark = "ok  " if f.ok else ("MISS" if f.needed else "-   ")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from robot.cli._flags import parse_overrides
+from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError
 from robot.runtime.localisation_trials import RecordJob, record_job, replay_trial
 from robot.runtime.recorded_trials import check_recorded, model_text
@@ -54,6 +55,7 @@ def run(args: Args) -> int:
     """Record what is not there yet, replay, print, write scores.json and pictures; returns 0."""
     if args.trials < 1 or args.workers < 1:
         raise ConfigError("--trials and --workers should be at least 1", hint="blackout evaluate-localisation --help")
+    check_outputs(folders=[args.out])
     robot = open_robot(args.robot, parse_overrides(args.override))
     seeds = range(args.seed, args.seed + args.trials)
     jobs = [RecordJob(robot=robot, seed=seed, folder=args.out / "trials") for seed in seeds]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tyro
 
+from robot.cli._outputs import check_outputs
 from robot.recording.reader import Recording
 from robot.recording.report import write_report
 
@@ -28,6 +29,7 @@ class Args:
 
 def run(args: Args) -> int:
     """Write the report."""
+    check_outputs(folders=[args.out])
     path = write_report(Recording(args.recording, salvage=args.salvage), args.out)
     print(path)
     return 0

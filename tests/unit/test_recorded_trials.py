@@ -42,7 +42,7 @@ def test_the_same_robot_and_a_changed_estimator_are_welcome(tmp_path: Path) -> N
 
 def test_another_detector_camera_or_configuration_is_refused(tmp_path: Path) -> None:
     path, fast = recorded(tmp_path / "a.mcap"), {"detection.model": "fast"}
-    with pytest.raises(RecordingError, match="played with full.*, not with fast") as caught:
+    with pytest.raises(RecordingError, match=r"played with full.*, not with fast") as caught:
         check_recorded([path], open_robot("default", fast))
     assert f"delete {tmp_path} or choose another folder" in str(caught.value)
     other_camera = tmp_path / "camera.toml"

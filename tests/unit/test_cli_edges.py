@@ -1,0 +1,108 @@
+"""What a stranger types wrong or lacks is said in a sentence with its mend, before the work and without a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robot.cli import main as cli
+from robot.cli._outputs import check_outputs
+from robot.cli.main import main
+from robot.core.errors import OutputError
+
+NOWHERE = Path("/proc/nowhere/x.json")
+
+
+def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(argv) == 1
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["challenge", "--json", str(NOWHERE)],
+        ["evaluate-tracks", "--json", str(NOWHERE)],
+        ["evaluate-localisation", "--out", "/proc/nowhere"],
+        ["evaluate-calibration", "lens", "--out", "/proc/nowhere"],
+        ["evaluate-lines", "--out", "/proc/nowhere"],
+        ["evaluate-detector", "--json", str(NOWHERE)],
+        ["train", "full_real", "--out", "/proc/nowhere"],
+        ["render", "--out", "/proc/nowhere"],
+        ["bench", "--json", str(NOWHERE)],
+        ["doctor", "--json", str(NOWHERE)],
+        ["demo", "--out", "/proc/nowhere"],
+    ],
+)
+def test_an_output_that_cannot_be_written_is_told_before_the_work(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(argv, capsys)
+    assert said.startswith("error [output]: cannot write ")
+    assert "/proc/nowhere" in said
+    assert "mend: " in said
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="it is a folder"):
+        check_outputs(files=[tmp_path])
+
+
+def test_trying_leaves_nothing_behind_and_changes_nothing(tmp_path: Path) -> None:
+    there = tmp_path / "there.txt"
+    there.write_text("kept")
+    check_outputs(files=[there, tmp_path / "new" / "x.json", None, Path("/dev/null")], folders=[tmp_path / "folder"])
+    assert there.read_text() == "kept"
+    assert list((tmp_path / "new").iterdir()) == []
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_any_other_file_trouble_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "x"))
+
+    monkeypatch.setattr("robot.cli.doctor.examine", full_disk)
+    assert f"cannot read or write {tmp_path / 'x'}: No space left on device" in refused(["doctor"], capsys)
+
+
+def without(module: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    """Run a verb in a Python that lacks a module."""
+    code = f"import sys; sys.modules[{module!r}] = None; from robot.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    return subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("module", "verb", "mend"),
+    [("cobs", "play", "pip install cobs"), ("mcap", "report", "pip install mcap"), ("cv2", "render", "opencv-python")],
+)
+def test_a_missing_package_is_named_with_its_mend(module: str, verb: str, mend: str) -> None:
+    done = without(module, verb, "--help")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert f"error [missing_extra]: the Python package of '{module}' is not installed" in done.stderr
+    assert mend in done.stderr
+
+
+def test_a_broken_import_of_our_own_stays_loud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "verbs", lambda: {"gone": "robot.cli.gone"})
+    with pytest.raises(ModuleNotFoundError):
+        main(["gone"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["bench", "--rounds", "0"], "--rounds must be at least 1"),
+        (["evaluate-tracks", "--trials", "0", "--cluttered", "0"], "no trial to judge"),
+    ],
+)
+def test_no_rounds_and_no_trials_are_wrong_usage(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == 2
+    assert said in capsys.readouterr().err
