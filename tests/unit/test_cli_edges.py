@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from robot.cli import doctor
 from robot.cli import main as cli
 from robot.cli._outputs import check_outputs
 from robot.cli.main import main
@@ -86,6 +88,33 @@ def test_a_missing_package_is_named_with_its_mend(module: str, verb: str, mend: 
     assert "Traceback" not in done.stderr
     assert f"error [missing_extra]: the Python package of '{module}' is not installed" in done.stderr
     assert mend in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "package"),
+    [("cobs", "cobs"), ("mcap", "mcap"), ("onnxruntime", "ONNX Runtime"), ("cv2", "opencv-python")],
+)
+def test_the_doctor_does_not_pass_a_robot_that_lacks_a_package(module: str, package: str) -> None:
+    done = without(module, "doctor")
+    assert done.returncode == 1, done.stdout
+    assert f"MISS {package} " in done.stdout
+    assert "needed thing" in done.stdout.splitlines()[-1]
+
+
+def test_the_doctor_does_not_ask_a_robot_for_the_simulator() -> None:
+    done = without("mujoco", "doctor")
+    assert done.returncode == 0, done.stdout
+    assert "-    headless renderer" in done.stdout
+    assert "all that is needed to play is here" in done.stdout
+
+
+def test_the_doctor_looks_at_every_package_that_is_installed() -> None:
+    setup = (Path(__file__).parents[2] / "setup.py").read_text(encoding="utf-8")
+    install = setup[setup.index("INSTALL = [") : setup.index("]\n", setup.index("INSTALL = ["))]
+    named = set(re.findall(r"""["']([a-z-]+)>=""", install))
+    missing = {name for name in named if not name.startswith("onnxruntime")} - set(doctor.NEEDED)
+    assert missing - ({"tomli"} if sys.version_info >= (3, 11) else set()) == set()
+    assert len(named) >= 10
 
 
 def test_a_broken_import_of_our_own_stays_loud(monkeypatch: pytest.MonkeyPatch) -> None:
