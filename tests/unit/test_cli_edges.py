@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from robot.cli import doctor
 from robot.cli import main as cli
@@ -108,13 +109,42 @@ def test_the_doctor_does_not_ask_a_robot_for_the_simulator() -> None:
     assert "all that is needed to play is here" in done.stdout
 
 
-def test_the_doctor_looks_at_every_package_that_is_installed() -> None:
-    setup = (Path(__file__).parents[2] / "setup.py").read_text(encoding="utf-8")
-    install = setup[setup.index("INSTALL = [") : setup.index("]\n", setup.index("INSTALL = ["))]
-    named = set(re.findall(r"""["']([a-z-]+)>=""", install))
+def test_the_doctor_looks_at_every_package_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {r.name for r in requirements(monkeypatch, jetson=False)}
     missing = {name for name in named if not name.startswith("onnxruntime")} - set(doctor.NEEDED)
     assert missing - ({"tomli"} if sys.version_info >= (3, 11) else set()) == set()
     assert len(named) >= 10
+
+
+def requirements(monkeypatch: pytest.MonkeyPatch, *, jetson: bool) -> list[Requirement]:
+    """What setup.py asks pip for, on a Jetson or elsewhere."""
+    asked: dict[str, list[str]] = {}
+    exists = Path.exists
+    monkeypatch.setattr("setuptools.setup", lambda **keywords: asked.update(keywords))
+    monkeypatch.setattr(Path, "exists", lambda p: jetson if p == Path("/etc/nv_tegra_release") else exists(p))
+    runpy.run_path(str(Path(__file__).parents[2] / "setup.py"))
+    return [Requirement(text) for text in asked["install_requires"]]
+
+
+@pytest.mark.parametrize(
+    ("machine", "system", "runtime"),
+    [
+        ("x86_64", "linux", "onnxruntime-gpu"),
+        ("aarch64", "linux", "onnxruntime"),
+        ("arm64", "darwin", "onnxruntime"),
+        ("AMD64", "win32", "onnxruntime"),
+    ],
+)
+def test_pip_brings_opencv_and_one_onnx_runtime_everywhere_but_on_a_jetson(
+    machine: str, system: str, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = {"platform_machine": machine, "sys_platform": system}
+    asked = requirements(monkeypatch, jetson=False)
+    names = [r.name for r in asked if r.marker is None or r.marker.evaluate(where)]
+    assert [n for n in names if n.startswith(("onnx", "opencv"))] == ["opencv-python", runtime]
+    on_jetson = [r.name for r in requirements(monkeypatch, jetson=True)]
+    assert not any(n.startswith(("onnx", "opencv")) for n in on_jetson)
+    assert "numpy" in on_jetson
 
 
 def test_a_broken_import_of_our_own_stays_loud(monkeypatch: pytest.MonkeyPatch) -> None:
