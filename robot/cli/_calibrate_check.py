@@ -11,7 +11,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from perception.calibration.bump import BumpConfig, BumpMonitor, mended
+from perception.calibration.bump import BumpMonitor, mended
 from perception.calibration.line_attitude import Attitude, AttitudeConfig, LineView, fit_attitude
 from perception.camera import load_camera
 from perception.camera.model import CameraModel
@@ -54,7 +54,7 @@ def run_check(args: Check) -> int:
     recording = Recording(args.source, salvage=args.salvage)
     robot = robot_of(recording)
     camera = load_camera(args.camera) if args.camera is not None else robot.camera
-    monitor = BumpMonitor(BumpConfig(), camera)
+    monitor = BumpMonitor(robot.config.bump, camera)
     start_ns: int | None = None
     bumped = False
     for view in line_views(recording, robot, camera, localise=True):
