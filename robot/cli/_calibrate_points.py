@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import tyro
 
+from perception.calibration.balls import require_height
 from perception.calibration.field_points import fit_points, read_points
 from perception.calibration.line_report import points_text, write_points_report
 from perception.camera import load_camera
@@ -51,6 +52,7 @@ def run_points(args: Points) -> int:
     start = load_camera(args.camera)
     if args.height_mm is not None:
         start = replace(start, mounting=replace(start.mounting, height_m=args.height_mm / 1000.0))
+    require_height(start)
     points = read_points(args.points)
     pose = None
     if args.robot_pose is not None:

@@ -125,6 +125,21 @@ def test_the_scatter_of_boxes_is_measured_and_no_fit_does_better():
     assert box_noise(table.only(np.arange(200) < 10), fit, everywhere[:10]) is None
 
 
+def test_wrong_units_are_called_by_their_name():
+    """Metres in the `_mm` columns were once "all balls lie on one line", and a height in metres an upside-down box."""
+    table = session()
+    metres = dataclasses.replace(table, places_in_robot_m=table.places_in_robot_m / 1000.0)
+    with pytest.raises(CalibrationError, match=r"largest distance .* is \d mm: are these metres\?"):
+        calibrate(metres, START)
+    thousandfold = dataclasses.replace(table, places_in_robot_m=table.places_in_robot_m * 1000.0)
+    with pytest.raises(CalibrationError, match="are these metres"):
+        calibrate(thousandfold, START)
+    low = dataclasses.replace(START, mounting=dataclasses.replace(START.mounting, height_m=0.00017))
+    with pytest.raises(CalibrationError, match=r"0\.17 mm above the floor: are these metres") as refused:
+        calibrate(table, low)
+    assert "--height-mm is in millimetres" in refused.value.hint
+
+
 def test_impossible_tables_are_refused_with_a_mend():
     table = session()
     with pytest.raises(CalibrationError, match="too few") as few:
