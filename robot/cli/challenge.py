@@ -1,7 +1,8 @@
 """Play many seeded trials of a stage in the simulator and count points.
 
-blackout challenge --stage 1 --trials 40 --seed 1 --workers 2 --json runs/stage1.json
-blackout challenge --stage 1 --trials 1 --seed 7 --record runs/look     # then: blackout report runs/look/...
+Example:
+    blackout challenge --stage 1 --trials 40 --seed 1 --workers 2 --json runs/stage1.json
+    blackout challenge --stage 1 --trials 1 --seed 7 --record runs/look     # then: blackout report runs/look/...
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Turn a recording into one self-contained report.html: field, paths, camera, plans, figures.
 
-blackout report runs/demo/trial.mcap --out runs/demo
+Example: blackout report runs/demo/stage1-seed2.mcap --out runs/demo
 """
 
 from __future__ import annotations

@@ -40,7 +40,10 @@ def check_recorded(paths: Iterable[Path], robot: Robot) -> None:
     there = [path for path in paths if path.is_file()]
     detector = shared_detector(robot.config.detection) if there else None
     for path in there:
-        recording = Recording(path)
+        try:
+            recording = Recording(path)
+        except RecordingError as error:
+            raise RecordingError(error.message, hint=f"delete {path}: it is recorded again") from error
         model = recording.header.model
         if detector is not None and model.get("sha256") != detector.sha256:
             played = _model_text(model.get("name", "an unknown model"), model.get("sha256", "?"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import runpy
 import subprocess
 import sys
@@ -165,3 +166,13 @@ def test_no_rounds_and_no_trials_are_wrong_usage(
 ) -> None:
     assert main(argv) == 2
     assert said in capsys.readouterr().err
+
+
+def test_examples_of_help_are_lines_of_their_own_and_name_what_the_demo_writes() -> None:
+    """tyro joins lines that are not indented: several examples became one."""
+    for verb, module in cli.verbs().items():
+        doc = importlib.import_module(module).__doc__ or ""
+        joined = [line for line in doc.splitlines() if line.startswith("blackout ")]
+        assert joined == [], verb
+        assert sum(line.startswith("Example: ") for line in doc.splitlines()) <= 1, verb
+        assert "runs/demo/trial.mcap" not in doc, verb
