@@ -12,7 +12,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from robot.core.field import FieldGeometry
+from robot.core.field import BALL_MASS_KG, BALL_RADIUS_M, FieldGeometry
 from robot.core.geometry import Pose2
 from robot.core.messages import Vec2
 
@@ -59,8 +59,8 @@ class DriveConfig:
 class BallConfig:
     """Golf ball on carpet. Sliding, then rolling (ER-Force's figures); bounces off boards and robots."""
 
-    mass_kg: float = 0.046
-    radius_m: float = 0.0215
+    mass_kg: float = BALL_MASS_KG
+    radius_m: float = BALL_RADIUS_M
     sliding_friction: float = 0.35
     rolling_resistance: float = 0.035
     restitution: float = 0.55

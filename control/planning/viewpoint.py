@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from control.config import SearchConfig
 from control.planning.memory import CELL_M, FieldMemory
 from robot.core.geometry import Pose2, wrap_angle
-
-Vec2 = tuple[float, float]
+from robot.core.messages import Vec2
 
 _SECTORS = 24
 _DIRECTIONS = 32
@@ -26,14 +24,6 @@ _CLOSE_M = 1.0
 _TURN_RATE_RAD_S = 2.4
 _SPIN_S = 1.5
 """What a look around at the end of a drive costs, for weighing near against far places; about half a turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Viewpoint:
-    """A place to look from, and the unseen carpet in m^2 that is expected to come into view there."""
-
-    position_in_world_m: Vec2
-    gain_m2: float
 
 
 def unseen_bearings(memory: FieldMemory, pose: Pose2) -> list[float]:
@@ -103,7 +93,7 @@ def free_way_m(memory: FieldMemory, pose: Pose2, heading_rad: float, reach_m: fl
     return float(distances[blocked[0]]) if blocked.size else reach_m
 
 
-def next_viewpoint(memory: FieldMemory, pose: Pose2, config: SearchConfig) -> Viewpoint | None:
+def next_viewpoint(memory: FieldMemory, pose: Pose2, config: SearchConfig) -> Vec2 | None:
     """Return the place with the most unseen carpet per second of driving and looking, or None where there is none.
 
     Places lie on straight, known ways and keep `wall_distance_m` from the carpet's end. Ties go to the smaller turn.
@@ -122,17 +112,17 @@ def next_viewpoint(memory: FieldMemory, pose: Pose2, config: SearchConfig) -> Vi
         return None
     gains = memory.unseen_areas_m2(np.array(places), memory.look_range_m)
     best = int(np.argmax(gains / np.array(costs_s)))
-    return Viewpoint(places[best], float(gains[best])) if gains[best] > _WORTH_M2 else None
+    return places[best] if gains[best] > _WORTH_M2 else None
 
 
-def longest_way(memory: FieldMemory, pose: Pose2, config: SearchConfig) -> Viewpoint | None:
+def longest_way(memory: FieldMemory, pose: Pose2, config: SearchConfig) -> Vec2 | None:
     """Return the farthest place on a straight known way: where to go when all known carpet was looked at."""
-    best: Viewpoint | None = None
+    best: Vec2 | None = None
     best_m = config.hop_min_m
     for step in range(_DIRECTIONS):
         heading = pose.theta_rad + math.tau * step / _DIRECTIONS
         way = free_way_m(memory, pose, heading, config.hop_max_m + config.wall_distance_m) - config.wall_distance_m
         if way > best_m + 1e-9:
             place = (pose.x_m + way * math.cos(heading), pose.y_m + way * math.sin(heading))
-            best, best_m = Viewpoint(place, 0.0), way
+            best, best_m = place, way
     return best

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from control.planning.free_range import clear_distance_m
 from control.planning.keep_in import keep_in
-from control.planning.viewpoint import Viewpoint, longest_way, next_viewpoint, open_side, spin_sign, unseen_bearings
+from control.planning.viewpoint import longest_way, next_viewpoint, open_side, spin_sign, unseen_bearings
 from control.skills.skill import SKILLS, SkillStep, Status, View
 from robot.core.geometry import Pose2, Twist2, wrap_angle
-from robot.core.messages import MotionTarget
+from robot.core.messages import MotionTarget, Vec2
 
 _REPLAN_S = 0.1
 _ROLLED_M = 1.5
@@ -44,7 +44,7 @@ class Search:
         self._last_theta_rad: float | None = None
         self._planned_ns: int | None = None
         self._pass = 0
-        self._goal: Viewpoint | None = None
+        self._goal: Vec2 | None = None
         self._resume = "spin"
         self._nearest_m = math.inf
         self._nearest_ns = 0
@@ -156,7 +156,7 @@ class Search:
             # Spin from the next tick on: where the next goal is reached at once too, turning to it now would recurse.
             self._switch("spin", view)
             return SkillStep(view.stop(), "spin", "arrived")
-        x, y = self._goal.position_in_world_m
+        x, y = self._goal
         heading = math.atan2(y - pose.y_m, x - pose.x_m)
         goal = keep_in(Pose2(x, y, heading), view.world.robot, view.field, config.wall_distance_m)
         # the camera should see where the robot goes: turn first, then drive; and without a carpet's edge go slowly
@@ -164,10 +164,10 @@ class Search:
         speed = config.travel_speed_m_s * (1.0 if turned else 0.3) * (1.0 if view.memory.has_edges else 0.5)
         return SkillStep(view.go(goal, speed_m_s=speed, accel_m_s2=config.travel_accel_m_s2), "travel", reason)
 
-    def _arrived(self, view: View, goal: Viewpoint) -> bool:
+    def _arrived(self, view: View, goal: Vec2) -> bool:
         """True at the goal, before a wall, or when the robot does not come nearer (something holds it)."""
         config, pose = view.config.search, view.pose
-        x, y = goal.position_in_world_m
+        x, y = goal
         distance = math.dist((x, y), (pose.x_m, pose.y_m))
         heading = math.atan2(y - pose.y_m, x - pose.x_m)
         if distance <= config.travel_arrive_m:

@@ -27,9 +27,9 @@ from perception.calibration.line_attitude import (
 )
 from perception.calibration.yaw_step import YawStepConfig, YawSteps, find_yaw_step
 from perception.camera.model import CameraModel
+from robot.core.clock import NS_PER_S
 from robot.core.messages import Vec2
 
-NS_PER_S = 1_000_000_000
 _UNUSUAL_SIGMAS = 3.0
 _MAX_STEP_SEGMENTS = 200
 """More make a check longer than a tick can bear."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from perception.calibration.line_attitude import QUARTER, Heading
+from robot.core.clock import NS_PER_S
 
 _OVERLAP = 2.0
-_NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class FieldHeading:
             return None
         last = self._seen[-1]
         moments = [(h.t_ns, h.turned_rad) for h in self._seen] + [(t_ns, turned_rad)]
-        rows = np.array([(1.0, (t - last.t_ns) / _NS_PER_S, turned - last.turned_rad) for t, turned in moments])
+        rows = np.array([(1.0, (t - last.t_ns) / NS_PER_S, turned - last.turned_rad) for t, turned in moments])
         seen = np.array([math.remainder(h.heading_rad - last.heading_rad, QUARTER) for h in self._seen])
         weight = np.array([h.sigma_rad**-2.0 for h in self._seen])
         covariance = np.linalg.inv(rows[:-1].T @ (weight[:, None] * rows[:-1]) + self._prior)

@@ -63,10 +63,12 @@ def minimise(
         iterations += 1
         values = residual(theta)
         weight = weigh(values)
-        jacobian = np.stack(
-            [(residual(theta + d) - residual(theta - d)) / (2.0 * s) for d, s in zip(np.diag(step), step, strict=True)],
-            axis=-1,
-        )
+        steps = zip(np.diag(step), step, strict=True)
+        try:
+            jacobian = np.stack([(residual(theta + d) - residual(theta - d)) / (2.0 * s) for d, s in steps], axis=-1)
+        except ValueError:
+            now = math.inf  # at the limit of what is possible: that is no minimum
+            break
         normal = np.einsum("nip,n,niq->pq", jacobian, weight, jacobian) + np.diag(prior_sigma**-2.0)
         gradient = np.einsum("nip,n,ni->p", jacobian, weight, values) + (theta - prior) / prior_sigma**2
         moved = -np.linalg.solve(normal + damping * np.diag(np.diag(normal)), gradient)

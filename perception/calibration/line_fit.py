@@ -21,7 +21,7 @@ import numpy as np
 from perception.calibration.line_attitude import QUARTER, Attitude, AttitudeConfig, LineView, fit_attitude
 from perception.calibration.line_map import LineMap
 from perception.camera.model import CameraModel
-from perception.camera.parameters import CALIBRATED, CalibrationUncertainty
+from perception.camera.parameters import CALIBRATED, HEIGHT_LIMITS_M, CalibrationUncertainty
 from perception.field.model import FieldModel
 from robot.core.errors import CalibrationError
 from robot.core.geometry import FloatArray, Pose2
@@ -203,6 +203,8 @@ def _find_place(
     # The attitude's heading is that at the last view's time; its drift takes it back to each view.
     for share in (-1.0, -0.5, 0.0, 0.5, 1.0):
         height = camera.mounting.height_m + share * sigma
+        if not HEIGHT_LIMITS_M[0] <= height <= HEIGHT_LIMITS_M[1]:
+            continue
         trial = replace(camera, mounting=replace(camera.mounting, height_m=height))
         cloud = []
         for view in views:
@@ -236,7 +238,12 @@ def _theta(camera: CameraModel) -> FloatArray:
 
 
 def _camera(base: CameraModel, theta: FloatArray) -> CameraModel:
-    return replace(base, mounting=replace(base.mounting, **dict(zip(MOUNTING, theta.tolist(), strict=True))))
+    try:
+        return replace(base, mounting=replace(base.mounting, **dict(zip(MOUNTING, theta.tolist(), strict=True))))
+    except ValueError as error:
+        raise CalibrationError(
+            f"the lines put the camera where none can be: {error}", hint="check --field, and the camera's [mounting]"
+        ) from error
 
 
 class _Problem:

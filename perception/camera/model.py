@@ -10,6 +10,7 @@ same sense; what comes out is always in the level robot frame on the floor.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -244,13 +245,17 @@ class CameraModel:
         return np.array(rows).reshape(3, 3), np.array(centre)
 
 
-def load_camera(name_or_path: str | Path) -> CameraModel:
+def load_camera(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> CameraModel:
     """Read a camera's TOML: a path, or a shipped one by name (`c922_640x480`).
+
+    Args:
+        name_or_path: which.
+        overrides: values by dotted key that replace the file's (`mounting.height_m`).
 
     Raises:
         ConfigError: missing, unreadable, an unknown key or a value out of range.
     """
-    return load(CameraModel, find_config(name_or_path, "cameras"))
+    return load(CameraModel, find_config(name_or_path, "cameras"), overrides)
 
 
 def _pairs(pixels_px: ArrayLike) -> FloatArray:

@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from perception.camera.model import CameraModel, GroundPoint
-from robot.core.field import BALL_RADIUS_M
+from robot.core.field import BALL_RADIUS_M, MAX_ROBOT_RADIUS_M
 from robot.core.geometry import FloatArray
 from robot.core.messages import BoxPx, Detection, DetectionBatch, FieldObservation, ObjectClass, Vec2
 
 EDGE_MARGIN_PX = 2.0
 """A box this near to the picture's edge counts as cut by it (detectors stop a pixel or two short)."""
 
-_ROBOT_RADIUS_M = 0.09
 _WIDTH_SHARE = 0.12
 """Noise of a robot's width in the picture, as a share of it: arms, covers and shadows belong to some boxes."""
 
@@ -158,7 +157,7 @@ def _place_by_width(box_px: BoxPx, camera: CameraModel, tilt_rad: Vec2, sigma_u:
     if not 0.0 < half < 0.5 * math.pi:
         return None
     bearing += half
-    distance = _ROBOT_RADIUS_M / math.sin(half)
+    distance = MAX_ROBOT_RADIUS_M / math.sin(half)
     c, s = math.cos(bearing), math.sin(bearing)
     along = (distance * math.hypot(_WIDTH_SHARE, 2.0 * sigma_u / (x_max - x_min))) ** 2
     across = (distance * math.hypot(sigma_u / camera.intrinsics.fx, camera.noise.yaw_rad)) ** 2

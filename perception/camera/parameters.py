@@ -28,9 +28,20 @@ class CameraIntrinsics:
             raise ValueError("width_px, height_px, fx and fy must be positive")
 
 
+HEIGHT_LIMITS_M = (0.02, 2.0)
+"""How high a camera can sit: millimetres, and a mounting that was never measured (0), lie outside."""
+
+REACH_M = 0.5
+"""A camera is not farther from the robot's centre than this, ahead and aside."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CameraMounting:
-    """Where the camera sits in the robot frame: metres from the centre on the floor, radians (see the module)."""
+    """Where the camera sits in the robot frame: metres from the centre on the floor, radians (see the module).
+
+    Raises:
+        ValueError: a value that no camera on a robot has; most often its unit is wrong.
+    """
 
     x_m: float = 0.0
     y_m: float = 0.0
@@ -40,10 +51,16 @@ class CameraMounting:
     yaw_rad: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.height_m > 0.0:
-            raise ValueError(f"height_m must be above the floor, not {self.height_m}")
-        if not abs(self.pitch_rad) < math.pi / 2:
-            raise ValueError(f"pitch_rad must lie within a quarter turn, not {self.pitch_rad}: is it in degrees?")
+        low, high = HEIGHT_LIMITS_M
+        if not low <= self.height_m <= high:
+            raise ValueError(f"height_m must be {low} to {high}, not {self.height_m}: is it in metres?")
+        for name in ("x_m", "y_m"):
+            if not abs(getattr(self, name)) < REACH_M:
+                raise ValueError(f"{name} must be within {REACH_M}, not {getattr(self, name)}: is it in metres?")
+        for name in ("pitch_rad", "roll_rad", "yaw_rad"):
+            if not abs(getattr(self, name)) < math.pi / 2:
+                value = getattr(self, name)
+                raise ValueError(f"{name} must lie within a quarter turn, not {value}: is it in radians?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

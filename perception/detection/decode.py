@@ -2,7 +2,7 @@
 
 Source: Liu et al., "SSD" (2016), equation 2, without variances: centre = anchor centre + offset * anchor size,
 size = anchor size * exp(offset). Thresholding logits before any exponential leaves some dozens of candidates out of
-ten thousand anchors; only those are decoded, in plain Python: after a network has run, every numpy call starts from a
+thousands of anchors; only those are decoded, in plain Python: after a network has run, every numpy call starts from a
 cold cache and costs some 5 us, so two dozen of them take longer than the arithmetic of two dozen boxes
 (`python -m robot bench` times it where it happens, between two networks).
 """

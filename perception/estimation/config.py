@@ -67,8 +67,9 @@ class MotionConfig:
 class VisionConfig:
     """How camera measurements enter the pose: delay, noise, gates, and when to call the pose lost.
 
-    `delay_s` is subtracted from the batch's capture time: zero for a driver that stamps the exposure; what
-    `blackout fit-motion` finds for a log that stamps the arrival. Post noise is per box edge.
+    `delay_s` is subtracted from a picture's capture time where it comes in (the pipeline, a log's row): zero for a
+    driver that stamps the exposure; what `blackout fit-motion` finds for a log that stamps the arrival. Post
+    noise is per box edge.
     """
 
     delay_s: float = 0.0
@@ -301,7 +302,11 @@ class EstimationConfig:
     boundary: BoundaryConfig = BoundaryConfig()
     history_s: float = 0.6
     telemetry_max_age_s: float = 0.1
+    """Telemetry older than this counts as lost: `RobotState.inputs_ok` is cleared, the robot stops."""
+
     vision_max_age_s: float = 0.5
+    """After so long without a frame that could be used vision counts as lost: the robot plays on DEGRADED."""
+
     ego_noise_m_per_sqrt_m: float = 0.02
     ego_noise_rad_per_sqrt_rad: float = 0.01
     """Error of the robot's own motion that a track inherits while it is not seen."""
@@ -326,3 +331,5 @@ class EstimationConfig:
 
     def __post_init__(self) -> None:
         _require(0.05 <= self.history_s <= 5.0, "history_s must be in [0.05, 5]")
+        _require(0.0 < self.telemetry_max_age_s <= 1.0, "telemetry_max_age_s must be in (0, 1]")
+        _require(0.0 < self.vision_max_age_s <= 5.0, "vision_max_age_s must be in (0, 5]")

@@ -20,7 +20,7 @@ from perception.estimation.ego.locator import Locator
 from perception.estimation.ego.trail import DeadReckoning
 from perception.estimation.inputs import InputLedger
 from perception.estimation.tracks.ball import BallTracker
-from perception.estimation.tracks.bounces import OPEN, Segment, Surroundings, field_walls, robot_discs
+from perception.estimation.tracks.bounces import OPEN, Surroundings, surroundings
 from perception.estimation.tracks.sighting import HEIGHT_M, SightingMaker
 from perception.estimation.tracks.track import EgoPath, Track
 from perception.estimation.tracks.tracker import Tracker
@@ -41,7 +41,6 @@ from robot.core.messages import (
 
 OPEN_SHARE = 0.8
 """A pose that landmarks contradict is opened up to this share of what counts as lost."""
-
 
 Spectator = Callable[[FieldObservation, Verdict, Track | None], None]
 
@@ -126,7 +125,7 @@ class Estimator:
         """Use one camera frame, however late, at its capture time.
 
         Args:
-            batch: the frame; its `t_capture_ns` (less `vision.delay_s`) is the time of everything in it.
+            batch: the frame; its `t_capture_ns` (`vision.delay_s` is off it already) is the time of everything in it.
             observations: its detections on the floor, robot frame at the capture time. May be empty: a frame that
                 shows nothing is evidence too.
 
@@ -134,13 +133,12 @@ class Estimator:
             One verdict per observation: OK was used; OUTLIER failed a gate; STALE is older than the history or than
             a frame already used; FUTURE is ahead of the telemetry; INVALID and OUT_OF_RANGE are no place at all.
         """
-        t_ns = batch.t_capture_ns - int(self.config.vision.delay_s * NS_PER_S)
-        timing = self._vision_timing(batch, t_ns)
+        timing = self.vision_timing(batch)
         if timing is not Verdict.OK:
             self.vision_ledger.note(timing, batch.t_receive_ns)
             return tuple(timing for _ in observations)
         # Newer than the newest telemetry by a little: the robot has hardly moved since.
-        t_ns = min(t_ns, self._robot.history.t_ns)
+        t_ns = min(batch.t_capture_ns, self._robot.history.t_ns)
         self._vision_ns = t_ns
         if batch.free_range_m:
             self._free_range, self._free_range_ns = batch.free_range_m, t_ns
@@ -153,6 +151,19 @@ class Estimator:
         for verdict in verdicts or [Verdict.OK]:
             self.vision_ledger.note(verdict, batch.t_receive_ns)
         return tuple(verdicts)
+
+    def vision_timing(self, batch: DetectionBatch) -> Verdict:
+        """Say whether a frame's time lets it be used now: OK, INVALID, STALE or FUTURE, as in `on_observations`."""
+        t_ns = batch.t_capture_ns
+        if not batch.valid:
+            return Verdict.INVALID
+        if not self._robot.started or self._robot.trail.at(t_ns) is None:
+            return Verdict.STALE
+        if t_ns > self._robot.history.t_ns + int(self.config.vision.future_tolerance_s * NS_PER_S):
+            return Verdict.FUTURE
+        if self._vision_ns is not None and t_ns <= self._vision_ns:
+            return Verdict.STALE
+        return Verdict.OK
 
     def seed(self, pose: Pose2, sigma_m: float, sigma_theta_rad: float, t_ns: int) -> None:
         """Say where the robot was on the field at `t_ns`; tracks stay where they are relative to the robot.
@@ -206,7 +217,7 @@ class Estimator:
         )
 
     def belief(self, t_now_ns: int) -> RobotBelief:
-        """Return the robot's part alone, with the whole (8, 8) covariance: for evaluation and tests."""
+        """Return the robot's part alone, with the covariance of the whole state: for evaluation and tests."""
         return self._robot.look_ahead(t_now_ns)
 
     def tilt_at(self, t_ns: int) -> Vec2:
@@ -218,16 +229,7 @@ class Estimator:
 
         No landmark has moved it: what cameras see can be judged by it.
         """
-        pose = self._robot.trail.at(t_ns) if self._robot.started else None
-        if pose is None:
-            return None
-        trail = self._robot.trail
-        return DeadReckoning(
-            odom_from_robot=pose,
-            turn_rate_rad_s=trail.turn_rate_at(t_ns),
-            tilt=trail.tilt_at(t_ns),
-            breaks=trail.breaks,
-        )
+        return self._robot.dead_reckoning_at(t_ns)
 
     @property
     def localisation(self) -> Localisation:
@@ -251,17 +253,6 @@ class Estimator:
 
     # --- parts --------------------------------------------------------------------------------------------------
 
-    def _vision_timing(self, batch: DetectionBatch, t_ns: int) -> Verdict:
-        if not batch.valid:
-            return Verdict.INVALID
-        if not self._robot.started or self._robot.trail.at(t_ns) is None:
-            return Verdict.STALE
-        if t_ns > self._robot.history.t_ns + int(self.config.vision.future_tolerance_s * NS_PER_S):
-            return Verdict.FUTURE
-        if self._vision_ns is not None and t_ns <= self._vision_ns:
-            return Verdict.STALE
-        return Verdict.OK
-
     def _track(
         self,
         t_ns: int,
@@ -272,13 +263,13 @@ class Estimator:
         """Feed the trackers; returns the observations that fed a confirmed goal."""
         trail, path = self._robot.trail, self._path()
         odom_from_robot = trail.at(t_ns)
-        assert odom_from_robot is not None  # `_vision_timing` has asked
+        assert odom_from_robot is not None  # `vision_timing` has asked
         trusted = self._monitor.state in (Localisation.SEEDED, Localisation.TRACKING)
         world_from_odom = self._robot.ego.pose() @ trail.pose.inverse() if trusted else None
         twist = Twist2(trail.twist.vx_m_s, trail.twist.vy_m_s, trail.turn_rate_at(t_ns))
         frame = self._maker.frame(batch, odom_from_robot, twist, trail.tilt_at(t_ns).sigma_rad, world_from_odom)
         frame = frame.with_robots([o for o, v in zip(observations, verdicts, strict=True) if v is Verdict.OK])
-        surroundings = self._surroundings(world_from_odom)
+        around = self._surroundings(world_from_odom)
         goals: list[int] = []
         for object_class, tracker in self._trackers.items():
             rows = [
@@ -290,7 +281,7 @@ class Estimator:
                 return frame.range_if_visible(position_m, height_m)
 
             sightings = [frame.sighting(observations[i], tracker.config) for i in rows]
-            known = surroundings if object_class is ObjectClass.BALL else OPEN
+            known = around if object_class is ObjectClass.BALL else OPEN
             for i, verdict in zip(rows, tracker.observe(t_ns, sightings, visible, path, known), strict=True):
                 verdicts[i] = verdict
                 if self.spectator is not None:
@@ -300,14 +291,11 @@ class Estimator:
         return goals
 
     def _surroundings(self, world_from_odom: Pose2 | None) -> Surroundings:
-        """What a ball bounces off: boards and goals while the pose is trusted, and robots that are tracked."""
-        walls: tuple[Segment, ...] = ()
-        if world_from_odom is not None:
-            p = self._robot.ego.P
-            walls = field_walls(self._field, world_from_odom.inverse(), math.sqrt(max(p[0, 0], p[1, 1])))
+        p = self._robot.ego.P
         robots = [t for t in self._trackers[ObjectClass.ROBOT].tracks if t.confirmed]
         places = [((float(t.filter.x[0]), float(t.filter.x[1])), t.filter.sigma_m()) for t in robots]
-        return Surroundings(walls, robot_discs(places, self._body.radius_m))
+        sigma_m = math.sqrt(max(p[0, 0], p[1, 1], 0.0))
+        return surroundings(self._field, world_from_odom, sigma_m, places, self._body.radius_m)
 
     def _fuse(
         self,

@@ -112,7 +112,6 @@ class RidgeScanner:
         with np.errstate(invalid="ignore"):
             across = np.linalg.norm(camera.project(away) - middle, axis=1)
             along = np.linalg.norm(camera.project(aside) - middle, axis=1)
-        self.first_row = int(np.argmax(seen)) if seen.any() else k.height_px
         c = config
         self._bands = []
         for width, level, low, high, pitch, thick, boxes in (

@@ -280,7 +280,7 @@ def change_look(image: NDArray[np.uint8], config: AugmentConfig, rng: np.random.
 
 def _grainy(image: Picture, sigma_range: tuple[float, float], rng: np.random.Generator) -> Picture:
     grain = rng.normal(0, rng.uniform(*sigma_range), image.shape).astype(np.float32)
-    return np.clip(image + grain, 0, 255).astype(np.uint8)
+    return cast(Picture, np.clip(image + grain, 0, 255).astype(np.uint8))
 
 
 def _compressed(image: Picture, rng: np.random.Generator) -> Picture:

@@ -1,6 +1,6 @@
 """Train the detector from one TOML recipe; `blackout train` is the door.
 
-Leaves in the run's folder: `recipe.toml`, `log.jsonl` (one line per report), `curves.png`, `last.pt` (everything
+Leaves in the run's folder: `recipe.json`, `log.jsonl` (one line per report), `curves.png`, `last.pt` (everything
 that a resumed run needs) and `ema.pt` (averaged weights, what is exported).
 """
 
@@ -146,9 +146,15 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
         out: folder for checkpoints and logs, made when missing.
         root: the project's root, which the recipe's paths are relative to.
         resume: go on from `out/last.pt` when it is there.
+
+    Raises:
+        DataError: `out` holds a run and `resume` is not set; or what the recipe begins with is missing.
     """
     torch.set_num_threads(config.threads)
     cv2.setNumThreads(1)
+    last = out / "last.pt"
+    if last.is_file() and not resume:
+        raise DataError(f"{out} holds a run already", hint="--resume goes on with it; or give another --out")
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.json").write_text(json.dumps(to_dict(config), indent=1) + "\n", encoding="utf-8")
     feeder = Feeder(config, root)
@@ -157,8 +163,7 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
     optimiser = torch.optim.AdamW(_groups(network, config), lr=config.head_learning_rate)
     anchors = torch.from_numpy(config.model.anchors.boxes())
     first, spent_s = 0, 0.0
-    last = out / "last.pt"
-    if resume and last.is_file():
+    if last.is_file():
         state = torch.load(last, weights_only=False)
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -44,9 +44,8 @@ def run_balls(args: Balls) -> int:
     if args.out is None and not args.compare:
         raise ConfigError("nowhere to write the fitted camera", hint="add --out cal.toml (or --compare)")
     check_outputs(files=[args.out], folders=[args.report])
-    start = load_camera(args.camera)
-    if args.height_mm is not None:
-        start = replace(start, mounting=replace(start.mounting, height_m=args.height_mm / 1000.0))
+    height = {"mounting.height_m": args.height_mm / 1000.0} if args.height_mm is not None else None
+    start = load_camera(args.camera, height)
     table = read_places(args.points)
     whole = whole_boxes(table, start)
     if not whole.all():

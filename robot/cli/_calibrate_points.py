@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import tyro
 
-from perception.calibration.balls import require_height
 from perception.calibration.field_points import fit_points, read_points
 from perception.calibration.line_report import points_text, write_points_report
 from perception.camera import load_camera
@@ -49,10 +48,8 @@ class Points:
 def run_points(args: Points) -> int:
     """Fit, print, write; returns 0."""
     check_outputs(files=[args.out], folders=[args.report])
-    start = load_camera(args.camera)
-    if args.height_mm is not None:
-        start = replace(start, mounting=replace(start.mounting, height_m=args.height_mm / 1000.0))
-    require_height(start)
+    height = {"mounting.height_m": args.height_mm / 1000.0} if args.height_mm is not None else None
+    start = load_camera(args.camera, height)
     points = read_points(args.points)
     pose = None
     if args.robot_pose is not None:

@@ -102,9 +102,10 @@ def _text(report: PlayReport) -> str:
             f"link: {link.state}, {link.rx_ok} frames in, {link.tx_frames} out, {errors} errors, "
             f"{link.sequence_gaps} gaps, round trip {link.round_trip_ns / 1e6:.1f} ms, reopened {report.port_reopened}"
         )
-    total = sum(s.median_ms for s in report.stages.values())
     stages = ", ".join(f"{name} {s.median_ms:.2f}" for name, s in report.stages.items())
-    lines.append(f"step: {total:.2f} ms in the median ({stages})")
+    lines.append(
+        f"step: median {report.step.median_ms:.2f} ms, p99 {report.step.p99_ms:.2f} ms; medians of stages: {stages}"
+    )
     if report.not_recorded or report.recorder_failure:
         lines.append(f"recorder: {report.not_recorded} messages dropped {report.recorder_failure}")
     if report.vision.frames_not_recorded:

@@ -11,6 +11,7 @@ import difflib
 import enum
 import hashlib
 import json
+import math
 import sys
 import types
 import typing
@@ -76,8 +77,8 @@ def from_dict(cls: type[T], data: Mapping[str, Any], *, where: str, base: T | No
             one value of it leaves the others as they are.
 
     Raises:
-        ConfigError: unknown key (with the nearest valid name), missing key, wrong type, or a value that the
-            dataclass's own `__post_init__` refuses with ValueError.
+        ConfigError: unknown key (with the nearest valid name), missing key, wrong type, a float that is not finite,
+            or a value that the dataclass's own `__post_init__` refuses with ValueError.
     """
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
@@ -133,13 +134,24 @@ def _convert(kind: Any, value: Any, where: str, default: Any = dataclasses.MISSI
         except ValueError as error:
             choices = ", ".join(str(member.value) for member in kind)
             raise ConfigError(f"{where}: {value!r} is not a choice", hint=f"one of {choices}") from error
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _finite(value, where)
     if kind is Any:
         return value
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise ConfigError(f"{where} should be {kind.__name__}, not {value!r}", hint="change that value")
     return value
+
+
+def _finite(value: float, where: str) -> float:
+    """Return the value as a float; NaN passes every `<` of a check, so it is refused here, as is infinity."""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ConfigError(f"{where} should be a finite number, not {value!r}", hint="change that value")
+    return number
 
 
 def _convert_tuple(kind: Any, value: Any, where: str) -> tuple[Any, ...]:

@@ -42,3 +42,5 @@ class FieldGeometry:
 
 BALL_RADIUS_M = 0.0215
 BALL_MASS_KG = 0.046
+MAX_ROBOT_RADIUS_M = 0.09
+"""The rules allow 180 mm across: what is assumed of robots that are not ours."""

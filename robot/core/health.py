@@ -1,16 +1,16 @@
-"""Input health: age and rate of each stream against the stream table. Pure; time comes with the messages."""
+"""Which inputs are alive, by the age of the last good message of each. Pure; time comes with the messages."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from robot.core.clock import NS_PER_S
-from robot.core.streams import Stream
 
 
 @dataclass(frozen=True, slots=True)
-class StreamHealth:
-    """One stream at one moment: `alive` = seen, and younger than the table's `max_age_s`."""
+class InputHealth:
+    """One input at one moment: `alive` = heard, and not longer ago than its limit; `age_s` is inf before."""
 
     name: str
     alive: bool
@@ -20,21 +20,27 @@ class StreamHealth:
 
 @dataclass(slots=True)
 class HealthMonitor:
-    """Remembers when each stream was last heard."""
+    """Remembers when each input was last heard.
 
-    streams: tuple[Stream, ...]
+    Attributes:
+        max_age_s: per input, the silence after which it counts as lost.
+    """
+
+    max_age_s: Mapping[str, float]
     _last_ns: dict[str, int] = field(default_factory=dict)
     _count: dict[str, int] = field(default_factory=dict)
 
     def heard(self, name: str, t_receive_ns: int) -> None:
-        """Note one message of stream `name`."""
+        """Note one message of the input `name`."""
         self._last_ns[name] = max(t_receive_ns, self._last_ns.get(name, t_receive_ns))
         self._count[name] = self._count.get(name, 0) + 1
 
-    def check(self, name: str, t_now_ns: int) -> StreamHealth:
-        """Return the state of one stream at `t_now_ns`."""
-        row = next(s for s in self.streams if s.name == name)
-        last = self._last_ns.get(name)
+    def check(self, name: str, t_now_ns: int) -> InputHealth:
+        """Return the state of one input at `t_now_ns`.
+
+        Raises:
+            KeyError: no limit was given for it.
+        """
+        limit_s, last = self.max_age_s[name], self._last_ns.get(name)
         age_s = float("inf") if last is None else (t_now_ns - last) / NS_PER_S
-        alive = last is not None and (row.max_age_s == 0.0 or age_s <= row.max_age_s)
-        return StreamHealth(name, alive, age_s, self._count.get(name, 0))
+        return InputHealth(name, age_s <= limit_s, age_s, self._count.get(name, 0))

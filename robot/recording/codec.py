@@ -51,11 +51,6 @@ def from_json(cls: type[T], data: bytes) -> T:
         ) from error
 
 
-def to_plain(message: Any) -> Any:
-    """Return the message as nested dictionaries, lists and scalars: what `to_json` writes."""
-    return json.loads(to_json(message))
-
-
 def decoder(cls: type) -> Convert:
     """Return the function that builds a `cls` from plain JSON data."""
     found = _decoders.get(cls)

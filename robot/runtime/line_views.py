@@ -13,9 +13,11 @@ from perception.camera.model import CameraModel
 from perception.estimation.estimator import Estimator
 from perception.field.boundary import CarpetConfig, CarpetScanner
 from perception.field.lines import LineConfig, LineFinder
+from robot.core.clock import NS_PER_S
 from robot.core.messages import CameraFrame, DetectionBatch, Vec2
 from robot.recording.reader import Recording
 from robot.runtime.robot_config import Robot
+from robot.runtime.vision_input import stamped_at_exposure
 
 _LATE_NS = 60_000_000
 """A picture is looked at so long after it was taken: by then the telemetry of that moment has come."""
@@ -57,6 +59,8 @@ def line_views(
     estimator = Estimator(robot.config.estimation, robot.config.body, robot.field, camera)
     pictures = None if _has_lines(recording) else recording.frames()
     finder = PictureLines(camera, robot.config.carpet, robot.config.lines)
+    delay_s = robot.config.estimation.vision.delay_s
+    delay_ns = int(delay_s * NS_PER_S)
     waiting: CameraFrame | None = next(pictures, None) if pictures is not None else None
     pending: list[DetectionBatch] = []
     for tick in recording.ticks():
@@ -67,7 +71,7 @@ def line_views(
         if localise:
             estimator.locate()
         if pictures is None:
-            pending += [d for d in batch.detections if d.valid]
+            pending += [stamped_at_exposure(d, delay_s) for d in batch.detections if d.valid]
             while pending and pending[0].t_capture_ns <= batch.t_now_ns - _LATE_NS:
                 seen = pending.pop(0)
                 if localise:
@@ -76,11 +80,12 @@ def line_views(
                 if motion is not None:
                     yield LineView.seen(seen.t_capture_ns, seen.line_segments_px, seen.line_points_px, motion)
             continue
-        while waiting is not None and waiting.t_capture_ns <= batch.t_now_ns - _LATE_NS:
-            motion = estimator.dead_reckoning_at(waiting.t_capture_ns)
+        while waiting is not None and waiting.t_capture_ns - delay_ns <= batch.t_now_ns - _LATE_NS:
+            taken_ns = waiting.t_capture_ns - delay_ns
+            motion = estimator.dead_reckoning_at(taken_ns)
             if motion is not None:
                 segments, points = finder.find(waiting.image_bgr, motion.tilt.angles_rad)
-                yield LineView.seen(waiting.t_capture_ns, segments, points, motion)
+                yield LineView.seen(taken_ns, segments, points, motion)
             waiting = next(pictures, None)
 
 

@@ -57,6 +57,7 @@ class PlayReport:
     periods: Spread = field(default_factory=lambda: Spread.of_ns([]))
     lateness: Spread = field(default_factory=lambda: Spread.of_ns([]))
     overruns: int = 0
+    step: Spread = field(default_factory=lambda: Spread.of_ns([]))
     stages: dict[str, Spread] = field(default_factory=dict)
     detections: int = 0
     detection_age: Spread = field(default_factory=lambda: Spread.of_ns([]))
@@ -153,7 +154,7 @@ def play(
                 port.write(pipeline.farewell(clock.now_ns()))
                 clock.sleep_until_ns(clock.now_ns() + round(_FAREWELL_S * NS_PER_S))
         report.port_reopened = port.reopened
-        report.stages = pipeline.times.spreads()
+        report.step, report.stages = pipeline.times.whole(), pipeline.times.spreads()
         report.vision = vision.close()
         if recorder is not None:
             recorder.close()

@@ -89,13 +89,14 @@ class StageTimes:
 
     def __init__(self, timer_ns: Callable[[], int] | None = None) -> None:
         self._timer_ns = timer_ns
-        self._last_ns = 0
+        self._begun_ns = self._last_ns = 0
         self._samples_ns: dict[str, deque[int]] = {}
+        self._whole_ns: deque[int] = deque(maxlen=_KEPT)
 
     def start(self) -> None:
         """Begin a pass."""
         if self._timer_ns is not None:
-            self._last_ns = self._timer_ns()
+            self._begun_ns = self._last_ns = self._timer_ns()
 
     def lap(self, stage: str) -> None:
         """Note the time since `start` or the last `lap` as the duration of `stage`."""
@@ -104,6 +105,15 @@ class StageTimes:
         now_ns = self._timer_ns()
         self._samples_ns.setdefault(stage, deque(maxlen=_KEPT)).append(now_ns - self._last_ns)
         self._last_ns = now_ns
+
+    def finish(self) -> None:
+        """End a pass: its whole duration is noted. (Stages that do not run in every pass do not add up to it.)"""
+        if self._timer_ns is not None:
+            self._whole_ns.append(self._timer_ns() - self._begun_ns)
+
+    def whole(self) -> Spread:
+        """Return the durations of whole passes."""
+        return Spread.of_ns(list(self._whole_ns))
 
     def spreads(self) -> dict[str, Spread]:
         """Return each stage's durations, in the order of their first lap."""

@@ -21,36 +21,38 @@ from firmware_bridge.link.parameters import body_parameters
 from perception.camera.model import CameraModel
 from perception.camera.observe import observe
 from perception.estimation.estimator import Estimator
-from perception.field.edge import on_carpet
+from robot.core.clock import NS_PER_S
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2, Twist2
 from robot.core.health import HealthMonitor
 from robot.core.messages import (
-    BoxPx,
     DetectionBatch,
     FaultEvent,
     Mode,
     MotionCommand,
-    ObjectClass,
     RefereeCode,
     RefereeCommand,
     SerialChunk,
     TeamMessage,
     TickBatch,
     TickResult,
+    Verdict,
     WorldModel,
 )
-from robot.core.streams import STREAMS
 from robot.runtime.camera_watch import CODE as CAMERA_BUMPED
 from robot.runtime.camera_watch import CameraWatch
 from robot.runtime.pacing import StageTimes
 from robot.runtime.robot_config import RobotConfig
-from robot.runtime.supervisor import MOVING, Inputs, Supervisor
+from robot.runtime.supervisor import MOVING, VISION_LOST, Inputs, Supervisor
+from robot.runtime.vision_input import on_field, stamped_at_exposure, without_nonsense
 
 SEED_SIGMA_M, NO_HEADING_RAD = 0.3, math.pi
 """The rules' seed: the robot stands within 0.5 m of it, its heading is not given."""
 _PATIENCE_TICKS = 10
 """So many ticks with a picture what can wait waits for one without."""
+
+VISION_STALE = "vision_stale"
+"""Beside `vision_lost`: frames do come, but not one of them can be used, for its time."""
 
 _SOURCES = {"link": "link", "camera": "camera"}
 """Who raises a fault, by the first word of its code."""
@@ -75,7 +77,7 @@ class Pipeline:
     """All the state of one robot between ticks.
 
     Attributes:
-        times: durations of the stages, when a timer was given; never part of a result.
+        times: durations of the step and its stages, when a timer was given; never part of a result.
     """
 
     def __init__(
@@ -94,7 +96,11 @@ class Pipeline:
         self._estimator = Estimator(config.estimation, config.body, field, camera)
         self._player: Decides = player or Player(config.control, config.body, field)
         self._limiter = MotionLimiter(config.control, config.body)
-        self._health = HealthMonitor(STREAMS)
+        ages = config.estimation
+        self._health = HealthMonitor({"telemetry": ages.telemetry_max_age_s, "detections": ages.vision_max_age_s})
+        self._refused: tuple[int, str] | None = None
+        """When the last frame was refused for its time, and why; None while frames are used."""
+
         self._supervisor = Supervisor(config.supervisor)
         self._camera_watch = CameraWatch(config.bump, camera)
         self._referee: RefereeCommand | None = None
@@ -143,7 +149,7 @@ class Pipeline:
         self._link.request_arm(mode in MOVING)
         bytes_out = self._link.on_tick(now_ns, command)
         self.times.lap("link_out")
-        return TickResult(
+        result = TickResult(
             tick=batch.tick,
             t_now_ns=now_ns,
             mode=mode,
@@ -156,6 +162,8 @@ class Pipeline:
             link=link,
             faults=faults,
         )
+        self.times.finish()
+        return result
 
     def farewell(self, t_now_ns: int) -> bytes:
         """Return the bytes that stop the robot and disarm it: sent by a runner whenever it ends, for any reason."""
@@ -171,13 +179,28 @@ class Pipeline:
 
     def _on_detections(self, batch: TickBatch) -> None:
         for raw in batch.detections:
-            seen = _on_field(_without_nonsense(raw), self._config.vision.carpet_margin_px)
-            if seen is None:
+            clean = without_nonsense(stamped_at_exposure(raw, self._config.estimation.vision.delay_s))
+            if clean is None:
                 continue
-            self._health.heard("detections", seen.t_receive_ns)
+            seen = on_field(clean, self._config.vision.carpet_margin_px)
+            usable = self._note_timing(seen, batch.t_now_ns)
             observations = observe(seen, self._camera, self._estimator.tilt_at(seen.t_capture_ns))
             self._estimator.on_observations(seen, observations)
-            self._camera_watch.on_detections(seen, self._estimator.dead_reckoning_at(seen.t_capture_ns))
+            if usable:
+                self._camera_watch.on_detections(seen, self._estimator.dead_reckoning_at(seen.t_capture_ns))
+
+    def _note_timing(self, seen: DetectionBatch, now_ns: int) -> bool:
+        """Count a frame as heard if its time lets the estimator use it: one that cannot be used is not sight.
+
+        A frame is judged by telemetry: while there is none nothing can be said against it, and the robot stands.
+        """
+        timing = self._estimator.vision_timing(seen)
+        if timing is Verdict.OK or not self._health.check("telemetry", now_ns).alive:
+            self._health.heard("detections", seen.t_receive_ns)
+            self._refused = None
+        else:
+            self._refused = (now_ns, _refusal(timing, (now_ns - seen.t_capture_ns) / NS_PER_S))
+        return timing is Verdict.OK
 
     def _on_referee(self, commands: Iterable[RefereeCommand]) -> None:
         for command in commands:
@@ -204,6 +227,10 @@ class Pipeline:
             )
         )
         reasons = dict.fromkeys(verdict.reasons, "began")
+        if VISION_LOST in reasons and self._refused is not None:
+            since_ns, why = self._refused
+            if now_ns - since_ns <= self._config.estimation.vision_max_age_s * NS_PER_S:
+                reasons[VISION_STALE] = why
         if fault is not None:
             reasons[f"link_{fault.code}"] = f"{fault.message}; mend: {fault.hint}"
         before, self._standing_faults = self._standing_faults, tuple(reasons)
@@ -225,32 +252,12 @@ class Pipeline:
         )
 
 
-def _without_nonsense(batch: DetectionBatch) -> DetectionBatch | None:
-    """Return the batch without what is not a number or not a box; None when it is no frame at all."""
-    if not batch.valid or min(batch.image_size_px) <= 0:
-        return None
-    boxes = tuple(d for d in batch.detections if math.isfinite(d.score) and _is_box(d.box_px))
-    ranges_good = all(math.isfinite(bearing) and 0.0 <= reach < math.inf for bearing, reach in batch.free_range_m)
-    if len(boxes) == len(batch.detections) and ranges_good:
-        return batch
-    return dataclasses.replace(batch, detections=boxes, free_range_m=batch.free_range_m if ranges_good else ())
-
-
-def _on_field(batch: DetectionBatch | None, margin_px: float) -> DetectionBatch | None:
-    """Return the batch without balls and robots beyond the carpet's edge (spectators' shoes, oranges, posters)."""
-    if batch is None or not batch.carpet_edge_px:
-        return batch
-    kept = tuple(
-        d
-        for d in batch.detections
-        if d.object_class is ObjectClass.GOAL or on_carpet(batch.carpet_edge_px, d.box_px, margin_px)
+def _refusal(timing: Verdict, age_s: float) -> str:
+    """Say why frames that come are of no use."""
+    stamped = f"{age_s:.2f} s ago" if age_s >= 0.0 else f"{-age_s:.2f} s ahead"
+    return (
+        f"frames come but their times are refused ({timing.value}): stamped {stamped}; mend: docs/bring-up.md, Camera"
     )
-    return batch if len(kept) == len(batch.detections) else dataclasses.replace(batch, detections=kept)
-
-
-def _is_box(box_px: BoxPx) -> bool:
-    x_min, y_min, x_max, y_max = box_px
-    return all(map(math.isfinite, box_px)) and x_min < x_max and y_min < y_max
 
 
 def _is_sane(world: WorldModel, max_sigma_m: float) -> bool:

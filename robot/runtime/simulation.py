@@ -91,7 +91,6 @@ class SimulatedVision:
         self._stage = stage
         self._latency_ns = latency_ns
         self._waiting: list[DetectionBatch] = []
-        self._free_ns = 0
 
     def take(self, frames: Sequence[CameraFrame], t_now_ns: int) -> tuple[DetectionBatch, ...]:
         """Analyse new frames and return the results that are ready at `t_now_ns`, oldest first."""

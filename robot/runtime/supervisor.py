@@ -14,6 +14,8 @@ from robot.core.clock import NS_PER_S
 from robot.core.messages import Mode, RefereeCode
 
 MOVING = (Mode.ACTIVE, Mode.DEGRADED)
+VISION_LOST = "vision_lost"
+"""The reason of DEGRADED: no frame that could be used for a while."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ class Supervisor:
         self._mode = self._next_mode(inputs, bool(dangers))
         if self._mode is Mode.BOOT:
             return Verdict(mode=Mode.BOOT)  # nothing is lost that was not there yet
-        return Verdict(mode=self._mode, reasons=dangers if inputs.vision_alive else (*dangers, "vision_lost"))
+        return Verdict(mode=self._mode, reasons=dangers if inputs.vision_alive else (*dangers, VISION_LOST))
 
     def _next_mode(self, inputs: Inputs, danger: bool) -> Mode:
         now_ns = inputs.t_now_ns

@@ -18,11 +18,12 @@ import cv2
 
 from perception.camera.model import CameraModel
 from perception.detection.detector import SsdDetector
-from perception.estimation.tracks.sighting import HEIGHT_M, ROBOT_RADIUS_M
+from perception.estimation.tracks.sighting import HEIGHT_M
 from perception.estimation.tracks.track import Track
 from perception.estimation.tracks.visibility import CameraVisibility, hidden, occluder
 from robot.core.clock import NS_PER_S
 from robot.core.errors import RecordingError
+from robot.core.field import MAX_ROBOT_RADIUS_M
 from robot.core.geometry import Pose2
 from robot.core.messages import FieldObservation, ObjectClass, TickBatch, Vec2, Verdict, WorldModel
 from robot.recording.codec import from_json
@@ -193,10 +194,10 @@ def robots_in_view(truth: TruthAt, visibility: CameraVisibility, camera: CameraM
     mount = (camera.mounting.x_m, camera.mounting.y_m)
     seen = []
     for k, place in enumerate(places):
-        others = [occluder(p, ROBOT_RADIUS_M, mount) for i, p in enumerate(places) if i != k]
+        others = [occluder(p, MAX_ROBOT_RADIUS_M, mount) for i, p in enumerate(places) if i != k]
         range_m = visibility.range_if_visible(place, HEIGHT_M[ObjectClass.ROBOT])
         near = range_m is not None and range_m < IN_VIEW_M
-        seen.append(near and not hidden(place, ROBOT_RADIUS_M, mount, others))
+        seen.append(near and not hidden(place, MAX_ROBOT_RADIUS_M, mount, others))
     return seen
 
 

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from perception.camera.model import CameraModel
 from perception.camera.parameters import CameraIntrinsics, CameraMounting
 from robot.core.body import RobotBody
-from robot.core.field import FieldGeometry
+from robot.core.field import BALL_RADIUS_M, FieldGeometry
 from robot.core.geometry import Pose2, Twist2
 from robot.core.messages import ObjectClass
 from sim.camera.imaging import ImagePipeline, sample_sensor_style
 from sim.camera.labels import FullExtent, Label, full_extent, visible_labels
 from sim.camera.renderer import Pinhole, SceneRenderer
 from sim.camera.robot_parts import shell_outline
-from sim.camera.scene import BALL_RADIUS_M
 from sim.camera.shutter import CameraMotion, ShutterWarp
 from sim.camera.style import sample_venue_style
 

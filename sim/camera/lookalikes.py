@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from robot.core.field import BALL_RADIUS_M
 from sim.camera.mjcf import geom
 from sim.camera.style import VenueStyle, sample_ball_colour
 from sim.camera.textures import Rgb
 
 HALL_FLOOR_M = -0.004
-_BALL_M = 0.0215
 _BOARD_M = 0.03
 """The boards are 24 mm thick."""
 
@@ -44,14 +44,14 @@ def _spare_balls(rng: np.random.Generator, place: Place, style: VenueStyle) -> l
     """One to three golf balls on the hall's floor, just like ours."""
     count = int(rng.integers(1, 4))
     spots = [(place[0] + _near(rng, 0.12), place[1] + _near(rng, 0.12)) for _ in range(count)]
-    return [_sphere(spot, HALL_FLOOR_M + _BALL_M, _BALL_M, style.ball) for spot in spots]
+    return [_sphere(spot, HALL_FLOOR_M + BALL_RADIUS_M, BALL_RADIUS_M, style.ball) for spot in spots]
 
 
 def _ball_on_a_post(rng: np.random.Generator, place: Place, style: VenueStyle) -> list[str]:
     """A golf ball on something as high as a board: it shows where a ball behind the carpet's edge would."""
     z = float(rng.uniform(0.05, 0.35))
     post = geom("cylinder", (*place, 0.5 * z), (0.03, 0.5 * z), colour=style.board)
-    return [post, _sphere(place, z + _BALL_M, _BALL_M, style.ball)]
+    return [post, _sphere(place, z + BALL_RADIUS_M, BALL_RADIUS_M, style.ball)]
 
 
 def _big_ball(rng: np.random.Generator, place: Place, style: VenueStyle) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot.core.body import RobotBody
-from robot.core.field import FieldGeometry
+from robot.core.field import BALL_RADIUS_M, FieldGeometry
 from robot.core.geometry import Pose2
 from robot.core.messages import ObjectClass
 from sim.camera.gl import import_mujoco, renderer_error
@@ -136,7 +136,7 @@ class SceneRenderer:
                 position, angle = (pose.x_m, pose.y_m, 0.0), pose.theta_rad
             elif item.object_class is ObjectClass.BALL and item.index < len(balls):
                 x, y, z = balls[item.index]
-                position, angle = (x, y, z - 0.0215), 3.0 * (x + y)
+                position, angle = (x, y, z - BALL_RADIUS_M), 3.0 * (x + y)
             self.data.mocap_pos[slot] = position
             self.data.mocap_quat[slot] = (np.cos(0.5 * angle), 0.0, 0.0, np.sin(0.5 * angle))
         self._mujoco.mj_kinematics(self.model, self.data)

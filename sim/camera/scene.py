@@ -13,7 +13,7 @@ import numpy as np
 
 from perception.field.model import field_model
 from robot.core.body import RobotBody
-from robot.core.field import FieldGeometry
+from robot.core.field import BALL_RADIUS_M, FieldGeometry
 from sim.camera.clutter import clutter_geoms
 from sim.camera.lookalikes import lookalike_geoms
 from sim.camera.mjcf import SceneText, geom, numbers
@@ -21,7 +21,6 @@ from sim.camera.robot_parts import add_team, robot_geoms
 from sim.camera.style import VenueStyle
 from sim.camera.textures import carpet, room_wall, speckled
 
-BALL_RADIUS_M = 0.0215
 LINE_TOP_M = 0.0006
 FAR_M = 40.0
 

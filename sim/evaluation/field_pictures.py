@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from perception.camera.model import CameraModel
 from perception.field.model import FieldModel, Junction, field_model
 from robot.core.body import RobotBody
-from robot.core.field import FieldGeometry
+from robot.core.field import BALL_RADIUS_M, FieldGeometry
 from robot.core.geometry import FloatArray, Pose2, Twist2
 from robot.core.messages import BoxPx, ObjectClass
 from sim.camera.dataset import world_from_optical
@@ -122,7 +122,7 @@ def _picture(
         return pose.transform((0.09 + distance * math.cos(bearing), distance * math.sin(bearing)))
 
     robots = [Pose2(*ahead(0.4), float(rng.uniform(-math.pi, math.pi))) for _ in range(int(rng.integers(0, 4)))]
-    balls = [(*ahead(0.2), 0.0215) for _ in range(int(rng.integers(0, 3)))]
+    balls = [(*ahead(0.2), BALL_RADIUS_M) for _ in range(int(rng.integers(0, 3)))]
     renderer.place(robots, balls)
     warp = ShutterWarp(camera, _MARGIN_PX)
     renderer.pinhole = warp.pinhole

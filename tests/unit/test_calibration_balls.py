@@ -13,11 +13,13 @@ from perception.calibration.ball_compare import box_noise
 from perception.calibration.ball_report import report_text, rmse_mm, write_report
 from perception.calibration.ball_table import BallPlaces, read_boxes, read_places
 from perception.calibration.balls import FitConfig, calibrate, leave_one_out
+from perception.calibration.least_squares import minimise
 from perception.camera import load_camera
 from perception.camera.observe import ball_plane_m
 from perception.camera.store import camera_to_toml
 from robot.cli import _calibrate_balls as calibrate_verb
 from robot.cli import project as project_verb
+from robot.cli.main import main
 from robot.core.errors import CalibrationError, ConfigError, DataError
 from robot.core.geometry import Pose2
 from tests.helpers import shared_data
@@ -126,7 +128,7 @@ def test_the_scatter_of_boxes_is_measured_and_no_fit_does_better():
 
 
 def test_wrong_units_are_called_by_their_name():
-    """Metres in the `_mm` columns were once "all balls lie on one line", and a height in metres an upside-down box."""
+    """Metres in the `_mm` columns were once "all balls lie on one line"."""
     table = session()
     metres = dataclasses.replace(table, places_in_robot_m=table.places_in_robot_m / 1000.0)
     with pytest.raises(CalibrationError, match=r"largest distance .* is \d mm: are these metres\?"):
@@ -134,10 +136,13 @@ def test_wrong_units_are_called_by_their_name():
     thousandfold = dataclasses.replace(table, places_in_robot_m=table.places_in_robot_m * 1000.0)
     with pytest.raises(CalibrationError, match="are these metres"):
         calibrate(thousandfold, START)
-    low = dataclasses.replace(START, mounting=dataclasses.replace(START.mounting, height_m=0.00017))
-    with pytest.raises(CalibrationError, match=r"0\.17 mm above the floor: are these metres") as refused:
-        calibrate(table, low)
-    assert "--height-mm is in millimetres" in refused.value.hint
+
+
+def test_a_height_told_in_metres_is_refused_by_the_verbs(tmp_path, capsys):
+    for way in ("balls", "points"):
+        argv = ["calibrate", way, str(tmp_path / "t.csv"), "--height-mm", "0.17", "--out", str(tmp_path / "c.toml")]
+        assert main(argv) == 2
+        assert "is it in metres?" in capsys.readouterr().err
 
 
 def test_impossible_tables_are_refused_with_a_mend():
@@ -152,12 +157,28 @@ def test_impossible_tables_are_refused_with_a_mend():
     with pytest.raises(CalibrationError, match="behind the camera"):
         calibrate(behind, START)
     sky = dataclasses.replace(table, boxes_px=480.0 - table.boxes_px[:, [0, 3, 2, 1]])
-    with pytest.raises(CalibrationError, match="moved roll_rad") as upside_down:
+    with pytest.raises(CalibrationError, match="no minimum") as upside_down:
         calibrate(sky, START)
     assert "y grows downwards" in upside_down.value.hint
+    leaning = dataclasses.replace(START, mounting=dataclasses.replace(START.mounting, roll_rad=1.0))
+    with pytest.raises(CalibrationError, match="moved roll_rad"):
+        calibrate(table, leaning)
     mixed = dataclasses.replace(table, boxes_px=np.roll(table.boxes_px, 7, axis=0))
     with pytest.raises(CalibrationError, match="do not belong together"):
         calibrate(mixed, START)
+
+
+def test_a_fit_that_ends_where_nothing_can_be_has_no_minimum():
+    """The cost falls towards 1, beyond which a parameter is impossible: no ValueError, and no answer either."""
+
+    def residual(theta):
+        if theta[0] > 1.0:
+            raise ValueError("impossible")
+        return np.array([[theta[0] - 5.0, 0.0]])
+
+    edge = 1.0 - 1e-9  # nearer to the limit than the step of the numeric derivative
+    least = minimise(residual, np.array([edge]), np.array([0.0]), np.array([1.0]), 2.0)
+    assert not least.found
 
 
 HEADER = [

@@ -34,7 +34,7 @@ angles = st.floats(-0.1, 0.1)
     v=st.floats(-0.5, 479.5),
     pitch=st.floats(0.0, 0.7),
     roll=angles,
-    yaw=st.floats(-3.0, 3.0),
+    yaw=st.floats(-1.5, 1.5),
     tilt=st.tuples(angles, angles),
     lens=st.booleans(),
     height=st.floats(-0.05, 0.1),
@@ -149,8 +149,29 @@ def test_undistort_inverts_distort(x, y):
 
 
 def test_bad_cameras_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="degrees"):
-        CameraMounting(pitch_rad=16.8)
+    for name, value in (
+        ("pitch_rad", 16.8),
+        ("roll_rad", -3.0),
+        ("yaw_rad", 90.0),
+        ("roll_rad", math.nan),
+        ("yaw_rad", math.inf),
+    ):
+        with pytest.raises(ValueError, match=f"{name}.*radians"):
+            CameraMounting(**{name: value})
+    for name, value in (
+        ("height_m", 170.0),
+        ("height_m", 0.0),
+        ("height_m", -0.1),
+        ("height_m", math.nan),
+        ("x_m", 90.0),
+        ("y_m", -0.5),
+        ("x_m", math.nan),
+    ):
+        with pytest.raises(ValueError, match=f"{name}.*metres"):
+            CameraMounting(**{name: value})
+    with pytest.raises(ConfigError, match=r"height_m.*metres"):
+        load_camera("c922_640x480", {"mounting.height_m": 170.0})
+    assert load_camera("c922_640x480", {"mounting.height_m": 0.2}).mounting.height_m == 0.2
     with pytest.raises(ValueError, match="positive"):
         CameraIntrinsics(width_px=640, height_px=480, fx=-1.0, fy=1.0, cx=0.0, cy=0.0)
     with pytest.raises(ConfigError, match="no such configuration"):

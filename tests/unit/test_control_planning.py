@@ -124,14 +124,14 @@ def test_the_next_viewpoint_lies_on_the_field_towards_what_was_not_seen():
     pose = look_around(memory, 3.0, 0.5)
     first = next_viewpoint(memory, pose, CONFIG)
     assert first is not None
-    x, y = first.position_in_world_m
+    x, y = first
     assert x < 1.5, "the unseen part of the field lies towards -x"
     assert abs(y) < HALF_Y - 0.5
     assert CONFIG.hop_min_m <= math.dist((x, y), (3.0, 0.5)) <= CONFIG.hop_max_m + 0.01
     look_around(memory, x, y, 10**10)
     second = next_viewpoint(memory, Pose2(x, y, 0.0), CONFIG)
     assert second is not None
-    assert second.position_in_world_m[0] < x
+    assert second[0] < x
 
 
 def test_everything_seen_gives_no_viewpoint_until_the_looks_are_forgotten():

@@ -1,11 +1,14 @@
 """Configuration errors name the file, the key and the mend."""
 
+import dataclasses
 import enum
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from robot.core.body import RobotBody
 from robot.core.config import config_hash, find_config, from_dict, load, to_dict
 from robot.core.errors import ConfigError
 
@@ -68,6 +71,42 @@ def test_bad_files_are_refused_with_the_mend(tmp_path: Path, text: str, says: st
         load(Outer, write(tmp_path, text))
     assert says in str(caught.value)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1" + "0" * 400])
+@pytest.mark.parametrize(
+    ("text", "key"), [("[inner]\ngain = {}\n", "gain"), ("[inner]\nlimits_m = [0.0, {}]\n", "limits_m[1]")]
+)
+def test_numbers_that_are_not_finite_are_refused_by_name(tmp_path: Path, text: str, key: str, number: str) -> None:
+    """NaN passes every `<` of a `__post_init__`."""
+    with pytest.raises(ConfigError, match="finite number") as caught:
+        load(Outer, write(tmp_path, 'name = "a"\n' + text.format(number)))
+    assert key in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("wheel_radius_m", 27.0),
+        ("wheel_radius_m", 0.0),
+        ("wheel_mount_radius_m", 78.5),
+        ("radius_m", 89.0),
+        ("height_m", math.nan),
+        ("mass_kg", 2600.0),
+        ("yaw_inertia_kg_m2", -0.01),
+        ("encoder_ticks_per_rev", 0),
+        ("mouth_x_m", 72.0),
+        ("mouth_width_m", math.nan),
+        ("max_speed_m_s", 30.0),
+        ("max_omega_rad_s", math.nan),
+        ("max_kick_speed_m_s", 8.0),
+        ("wheel_angles_rad", (60.0, 135.0, 225.0, 300.0)),
+        ("wheel_angles_rad", (1.0, 2.0, math.nan, 5.0)),
+    ],
+)
+def test_a_body_that_cannot_be_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=name):
+        dataclasses.replace(RobotBody(), **{name: value})
 
 
 def test_overrides_by_dotted_key(tmp_path: Path) -> None:

@@ -1,24 +1,30 @@
-"""Streams die at the age that the table gives, and come back."""
+"""Inputs die at the age that they were given, and come back; the stream table names what a recording holds."""
+
+import pytest
 
 from robot.core.clock import NS_PER_S, ManualClock
 from robot.core.health import HealthMonitor
-from robot.core.streams import STREAMS, stream
+from robot.core.streams import STREAMS
+
+LIMIT_NS = NS_PER_S // 10
 
 
-def test_a_stream_is_alive_until_its_maximum_age_and_again_after_news() -> None:
-    monitor = HealthMonitor(STREAMS)
-    limit_ns = int(stream("telemetry").max_age_s * NS_PER_S)
+def test_an_input_is_alive_until_its_maximum_age_and_again_after_news() -> None:
+    monitor = HealthMonitor({"telemetry": 0.1, "detections": 0.5})
     assert not monitor.check("telemetry", 0).alive
     monitor.heard("telemetry", 1000)
-    assert monitor.check("telemetry", 1000 + limit_ns).alive
-    assert not monitor.check("telemetry", 1001 + limit_ns).alive
-    monitor.heard("telemetry", 2000 + limit_ns)
-    assert monitor.check("telemetry", 2000 + limit_ns).alive
+    assert monitor.check("telemetry", 1000 + LIMIT_NS).alive
+    assert not monitor.check("telemetry", 1001 + LIMIT_NS).alive
+    monitor.heard("telemetry", 2000 + LIMIT_NS)
+    assert monitor.check("telemetry", 2000 + LIMIT_NS).alive
     assert monitor.check("telemetry", 0).count == 2
+    assert not monitor.check("detections", 0).alive
+    with pytest.raises(KeyError):
+        monitor.check("sonar", 0)
 
 
-def test_late_news_does_not_make_a_stream_younger() -> None:
-    monitor = HealthMonitor(STREAMS)
+def test_late_news_does_not_make_an_input_younger() -> None:
+    monitor = HealthMonitor({"telemetry": 0.1})
     monitor.heard("telemetry", 5 * NS_PER_S)
     monitor.heard("telemetry", 1 * NS_PER_S)
     assert monitor.check("telemetry", 5 * NS_PER_S).age_s == 0.0

@@ -11,7 +11,7 @@ from firmware_bridge.link.parameters import body_parameters
 from firmware_bridge.protocol import generated
 from firmware_bridge.protocol.generate import outputs
 from firmware_bridge.protocol.schema import SCHEMA_FILE, load_schema
-from robot.core.body import RobotBody
+from robot.core.body import BODY_LIMITS, WHEEL_ANGLE_LIMIT_RAD, RobotBody
 from robot.core.errors import ConfigError
 
 
@@ -61,6 +61,13 @@ def test_a_bad_schema_is_refused(tmp_path: Path, old: str, new: str, says: str) 
 def test_messages_are_packed_little_endian() -> None:
     command = generated.Command(0x0102, 3, 1.0, 2.0, 3.0, 4.0, 5.0, 100, 7)
     assert command.pack() == struct.pack("<HHfffffHQ", 0x0102, 3, 1.0, 2.0, 3.0, 4.0, 5.0, 100, 7)
+
+
+def test_the_bodys_limits_are_the_firmwares() -> None:
+    """A body that the configuration takes must not be refused by the device, nor the other way round."""
+    for number, name in generated.BODY_PARAMETERS.items():
+        limits = BODY_LIMITS.get(name, (-WHEEL_ANGLE_LIMIT_RAD, WHEEL_ANGLE_LIMIT_RAD))
+        assert limits == generated.PARAMETER_LIMITS[number][1:], name
 
 
 def test_body_parameters_follow_the_body() -> None:

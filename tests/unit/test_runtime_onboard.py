@@ -278,6 +278,8 @@ def test_an_unplugged_board_stops_the_robot_and_comes_back(robot: Robot, monkeyp
     assert report.ended_by == "SIGTERM", heard
     assert modes.index("mode active") < modes.index("mode safe_stop"), heard
     assert report.port_reopened >= 1
+    assert report.step.count == report.ticks
+    assert 0.0 < report.step.median_ms <= report.step.p99_ms
     assert report.last is not None
     assert report.last.mode is Mode.ACTIVE
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from robot.cli.play import _text as report_text
 from robot.core.clock import ManualClock
+from robot.runtime.onboard import PlayReport
 from robot.runtime.pacing import Pacer, Spread, StageTimes
 
 MS = 1_000_000
@@ -49,15 +51,33 @@ def test_spread_is_of_the_right_samples() -> None:
 def test_stage_times_add_up_and_cost_nothing_without_a_timer() -> None:
     clock = ManualClock()
     times = StageTimes(clock.now_ns)
-    for _ in range(3):
+    for tick in range(3):
         times.start()
         clock.advance_ns(2 * MS)
         times.lap("link")
+        if tick == 2:
+            clock.advance_ns(40 * MS)
+            times.lap("search")
         clock.advance_ns(5 * MS)
         times.lap("estimate")
+        clock.advance_ns(1 * MS)
+        times.finish()
+    whole = times.whole()
+    assert (whole.count, whole.median_ms, whole.max_ms) == (3, pytest.approx(8.0), pytest.approx(48.0))
+    assert times.spreads()["search"].count == 1
     assert times.spreads()["link"].median_ms == pytest.approx(2.0)
     assert times.spreads()["estimate"].median_ms == pytest.approx(5.0)
     silent = StageTimes()
     silent.start()
     silent.lap("link")
+    silent.finish()
     assert silent.spreads() == {}
+    assert silent.whole().count == 0
+
+
+def test_the_report_shows_the_whole_step_and_not_a_sum_of_medians() -> None:
+    """The search runs in few ticks: its median is no part of a usual step."""
+    stages = {"link_in": Spread.of_ns([1 * MS] * 100), "search": Spread.of_ns([40 * MS])}
+    report = PlayReport(step=Spread.of_ns([2 * MS] * 98 + [42 * MS] * 2), stages=stages)
+    assert "step: median 2.00 ms, p99 42.00 ms" in report_text(report)
+    assert "link_in 1.00, search 40.00" in report_text(report)

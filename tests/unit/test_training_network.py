@@ -168,6 +168,8 @@ def test_a_tiny_run_saves_resumes_and_exports(tmp_path: Path) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         train(dataclasses.replace(config, steps=2), out, tmp_path)
         halfway = torch.load(out / "last.pt", weights_only=False)
+        with pytest.raises(DataError, match="holds a run already"):
+            train(config, out, tmp_path)
         weights = train(config, out, tmp_path, resume=True)
     last = torch.load(out / "last.pt", weights_only=False)
     assert (halfway["step"], last["step"]) == (2, 4)

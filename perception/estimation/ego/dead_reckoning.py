@@ -21,7 +21,7 @@ from perception.estimation.ego.ekf import (
 from perception.estimation.ego.history import DelayedFilter, Outcome
 from perception.estimation.ego.odometry import TelemetryReader, true_velocity
 from perception.estimation.ego.tilt import TiltFilter
-from perception.estimation.ego.trail import OdometryTrail
+from perception.estimation.ego.trail import DeadReckoning, OdometryTrail
 from robot.core.body import RobotBody
 from robot.core.clock import NS_PER_S
 from robot.core.geometry import FloatArray, Pose2, Twist2, exponential_map, logarithm_map, wrap_angle
@@ -41,7 +41,7 @@ UNKNOWN_VELOCITY_SIGMA_M_S = 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RobotBelief:
-    """The robot at one moment: pose in the world and in the odometry frame, body twist, (8, 8) covariance."""
+    """The robot at one moment: pose in the world and the odometry frame, body twist, covariance of the state."""
 
     world_from_robot: Pose2
     odom_from_robot: Pose2
@@ -86,6 +86,18 @@ class RobotEstimator:
         """Dead reckoning."""
         assert self._trail is not None, "no motion input yet"
         return self._trail
+
+    def dead_reckoning_at(self, t_ns: int) -> DeadReckoning | None:
+        """Return the motion by wheels and gyro alone; see `Estimator.dead_reckoning_at`."""
+        pose = self._trail.at(t_ns) if self._trail is not None else None
+        if pose is None:
+            return None
+        return DeadReckoning(
+            odom_from_robot=pose,
+            turn_rate_rad_s=self.trail.turn_rate_at(t_ns),
+            tilt=self.trail.tilt_at(t_ns),
+            breaks=self.trail.breaks,
+        )
 
     # --- motion -------------------------------------------------------------------------------------------------
 

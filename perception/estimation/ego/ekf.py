@@ -1,4 +1,4 @@
-"""The robot's own EKF: pose, body velocity, gyro bias and odometry scale on filterpy's ExtendedKalmanFilter.
+"""The robot's own EKF: pose, body velocity, gyro bias, odometry scale, what the camera is off by; on filterpy's.
 
 The filter knows neither clocks nor history: `advance` moves it by one stretch of motion, `correct` applies one
 measurement behind a chi-square gate. `history.DelayedFilter` decides in which order that happens.
@@ -72,7 +72,7 @@ class Correction:
 
 
 class EgoFilter(ExtendedKalmanFilter):  # type: ignore[misc]
-    """The EKF. State layout: module constants X ... TURN_SCALE; `x` is (SIZE,), `P` (SIZE, SIZE)."""
+    """The EKF. State layout: module constants from X to CAMERA; `x` is (SIZE,), `P` (SIZE, SIZE)."""
 
     def __init__(self, config: MotionConfig, camera_sigma_rad: float = 0.004, camera_walk: float = 0.0) -> None:
         super().__init__(dim_x=SIZE, dim_z=3)

@@ -36,7 +36,6 @@ SIGMA = np.array([0.015, 0.015, 0.006, 0.006])
 CORRELATION = 0.2
 """Share of a box's information that is new against the frame before."""
 
-GOAL_TOP_SIGMA_M = 0.02
 MIN_BOXES = 20
 
 

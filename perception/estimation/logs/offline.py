@@ -17,6 +17,7 @@ from perception.estimation.ego.ekf import POSE
 from perception.estimation.estimator import Estimator
 from perception.estimation.logs.navigation_log import NavigationLog
 from robot.core.body import RobotBody
+from robot.core.clock import NS_PER_S
 from robot.core.errors import DataError
 from robot.core.field import FieldGeometry
 from robot.core.geometry import FloatArray, Pose2
@@ -71,7 +72,7 @@ def localize(
     poses, covariances, states, verdicts, used_goal = [], [], [], [], [0]
     estimator.on_odometry(Pose2(), 0.0, log.t_ns(0))
     estimator.seed(seed.pose, seed.sigma_m, seed.sigma_theta_rad, log.t_ns(0))
-    used = 0
+    used, delay_ns = 0, int(config.vision.delay_s * NS_PER_S)
     for row in range(len(log)):
         t_ns = log.t_ns(row)
         if row:
@@ -79,7 +80,7 @@ def localize(
             verdict = estimator.on_odometry(delta, (t_ns - log.t_ns(used)) * 1e-9, t_ns)
             # A jump of the odometry (a reboot) is not motion: go on from where it jumped to.
             used = row if verdict in (Verdict.OK, Verdict.OUT_OF_RANGE) else used
-        batch = _batch(row, t_ns, log.boxes[row], camera)
+        batch = _batch(row, t_ns - delay_ns, t_ns, log.boxes[row], camera)
         said = estimator.on_observations(batch, observe(batch, camera))
         belief = estimator.belief(t_ns)
         pose = belief.world_from_robot
@@ -121,12 +122,12 @@ def write_poses(path: Path, table: PoseTable) -> None:
         raise DataError(f"cannot write {path}: {error.strerror}", hint="choose a folder that can be written") from error
 
 
-def _batch(row: int, t_ns: int, box: BoxPx | None, camera: CameraModel) -> DetectionBatch:
+def _batch(row: int, t_capture_ns: int, t_receive_ns: int, box: BoxPx | None, camera: CameraModel) -> DetectionBatch:
     detections = (Detection(object_class=ObjectClass.GOAL, score=LOGGED_SCORE, box_px=box),) if box is not None else ()
     return DetectionBatch(
         seq=row,
-        t_capture_ns=t_ns,
-        t_receive_ns=t_ns,
+        t_capture_ns=t_capture_ns,
+        t_receive_ns=t_receive_ns,
         valid=True,
         frame_seq=row,
         image_size_px=(camera.intrinsics.width_px, camera.intrinsics.height_px),

@@ -86,6 +86,26 @@ def robot_discs(places: Iterable[tuple[Vec2, float]], radius_m: float) -> tuple[
     return tuple(Disc(place, radius_m, sigma_m) for place, sigma_m in places)
 
 
+def surroundings(
+    field: FieldGeometry,
+    world_from_odom: Pose2 | None,
+    sigma_m: float,
+    robots: Iterable[tuple[Vec2, float]],
+    radius_m: float,
+) -> Surroundings:
+    """Return what a ball bounces off, odometry frame: boards and goals while the pose is trusted, and tracked robots.
+
+    Args:
+        field: the map.
+        world_from_odom: None while the pose on the field is not trusted.
+        sigma_m: how well that pose is known.
+        robots: (place, sigma) of each.
+        radius_m: of a robot.
+    """
+    walls = field_walls(field, world_from_odom.inverse(), sigma_m) if world_from_odom is not None else ()
+    return Surroundings(walls, robot_discs(robots, radius_m))
+
+
 def _meets_wall(start: Vec2, end: Vec2, wall: Segment) -> Hit | None:
     wx, wy = wall.b[0] - wall.a[0], wall.b[1] - wall.a[1]
     length = math.hypot(wx, wy)

@@ -15,7 +15,7 @@ from perception.estimation.tracks.boundary_memory import BoundaryMemory
 from perception.estimation.tracks.track import Sighting
 from perception.estimation.tracks.visibility import CameraVisibility, FootprintVisibility, Occluder, Visibility, hidden
 from perception.field.edge import carpet_hull
-from robot.core.field import BALL_RADIUS_M, FieldGeometry
+from robot.core.field import BALL_RADIUS_M, MAX_ROBOT_RADIUS_M, FieldGeometry
 from robot.core.geometry import FloatArray, Pose2, Twist2, rotation
 from robot.core.messages import BoxPx, DetectionBatch, FieldObservation, ObjectClass, Vec2, Verdict
 
@@ -30,7 +30,6 @@ HUB_PX = 1.0
 BLURRED = 1.6
 """Motion may stretch a box by this along its longer side."""
 
-ROBOT_RADIUS_M = 0.09
 
 HALF_SEEN_SIGMA_M = 0.05
 """The middle of a box that shows a part of a robot may lie off its centre by this."""
@@ -59,7 +58,7 @@ class BoxSize:
     def __init__(self, config: EstimationConfig, camera: CameraModel) -> None:
         self._limits = {
             ObjectClass.BALL: (2.0 * BALL_RADIUS_M, *config.ball_size_ratio, config.ball_size_slack_px),
-            ObjectClass.ROBOT: (2.0 * ROBOT_RADIUS_M, *config.robot_size_ratio, 0.0),
+            ObjectClass.ROBOT: (2.0 * MAX_ROBOT_RADIUS_M, *config.robot_size_ratio, 0.0),
         }
         m = camera.mounting
         self._camera_m = (m.x_m, m.y_m, m.height_m)
@@ -165,7 +164,7 @@ class SightingFrame:
         range_m = self.visibility.range_if_visible(place, height_m)
         if range_m is None or not self.occluders or self.camera is None:
             return range_m
-        radius_m = BALL_RADIUS_M if height_m < 3.0 * BALL_RADIUS_M else ROBOT_RADIUS_M
+        radius_m = BALL_RADIUS_M if height_m < 3.0 * BALL_RADIUS_M else MAX_ROBOT_RADIUS_M
         mount = self.camera.mounting
         return None if hidden(place, radius_m, (mount.x_m, mount.y_m), self.occluders) else range_m
 
