@@ -7,12 +7,18 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 ROOMS = ("robot", "perception", "control", "firmware_bridge", "sim")
 
-INSTALL = [
+# On a Jetson OpenCV comes with JetPack (CSI cameras need that build; pip's would hide it, and NumPy 2 breaks it), and
+# which ONNX Runtime fits depends on JetPack: tools/setup.sh and docs/gpu.md install it. Not tried on a device yet.
+ON_JETSON = Path("/etc/nv_tegra_release").exists()
+VISION = [
     "numpy>=1.26",
-    # On a Jetson OpenCV and ONNX Runtime come from JetPack (CSI cameras and the GPU need those builds).
-    'opencv-python>=4.8; platform_machine != "aarch64"',
+    "opencv-python>=4.8",
     'onnxruntime-gpu>=1.17; platform_machine == "x86_64" and sys_platform == "linux"',
-    'onnxruntime>=1.17; platform_machine == "x86_64" and sys_platform != "linux"',
+    'onnxruntime>=1.17; platform_machine != "x86_64" or sys_platform != "linux"',
+]
+
+INSTALL = [
+    *(["numpy>=1.26,<2"] if ON_JETSON else VISION),
     "pyserial>=3.5",
     "filterpy>=1.4.5",
     "cobs>=1.2",

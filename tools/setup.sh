@@ -37,12 +37,24 @@ need "Python 3.10 or newer" "$python -c 'import sys; assert sys.version_info >= 
 need "Python's venv" "$python -c 'import venv, ensurepip'" python3-venv
 need "a C compiler" "printf '#include <stdint.h>\nint main(void){return 0;}' | gcc -x c - -o /dev/null" gcc libc6-dev
 
-[ -x .venv/bin/python ] || "$python" -m venv .venv
+# On a Jetson OpenCV and TensorRT are JetPack's; everywhere else pip brings all (not tried on a Jetson or other ARM yet).
+jetson=
+[ -e /etc/nv_tegra_release ] && jetson=--system-site-packages
+[ -x .venv/bin/python ] || "$python" -m venv $jetson .venv
+if [ -n "$jetson" ] && grep -qi '^include-system-site-packages *= *false' .venv/pyvenv.cfg; then
+  say ".venv does not see JetPack's OpenCV and TensorRT. Delete it and try again: rm -rf .venv"
+  exit 1
+fi
 say "installing Python packages into .venv (extras: $extras)"
 .venv/bin/python -m pip install --quiet --upgrade pip
 PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --editable ".[$extras]"
-
-need "OpenCV's libraries" ".venv/bin/python -c 'import cv2'" libgl1 libglib2.0-0
+if [ -n "$jetson" ]; then
+  # PyPI has the one for the processor only; NVIDIA's wheel for the GPU is kept where it is installed (docs/gpu.md).
+  .venv/bin/python -c 'import onnxruntime' 2>/dev/null || .venv/bin/python -m pip install --quiet onnxruntime
+  need "JetPack's OpenCV" ".venv/bin/python -c 'import cv2'" nvidia-opencv
+else
+  need "OpenCV's libraries" ".venv/bin/python -c 'import cv2'" libgl1 libglib2.0-0
+fi
 case ",$extras," in
   *,sim,*) need "a headless renderer (EGL)" \
     "MUJOCO_GL=egl .venv/bin/python -c 'import mujoco; mujoco.GLContext(64, 64).make_current()'" libegl1 libgl1-mesa-dri ;;

@@ -104,6 +104,12 @@ def calibrate(table: BallPlaces, start: CameraModel, config: FitConfig | None = 
         CalibrationError: too few points, points behind the camera, too many at the horizon, or no minimum found.
     """
     config = config or FitConfig()
+    far_m = float(np.linalg.norm(table.places_in_robot_m, axis=1).max(initial=0.0))
+    if len(table.frames) and not 0.1 < far_m < 20.0:
+        raise CalibrationError(
+            f"the largest distance of a ball from the robot is {1000 * far_m:.0f} mm: are these metres?",
+            hint="the columns ending in _mm are millimetres",
+        )
     if len(table.frames) < config.min_points:
         raise CalibrationError(
             f"{len(table.frames)} balls are too few to fit {len(config.free)} parameters",

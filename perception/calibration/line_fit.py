@@ -37,7 +37,8 @@ class LineFitConfig:
     The camera's place ahead of the centre comes from the drawing; height and angles are to be found. `point_px` is
     a line point's noise, `point_m` what the markings themselves may be off; odometry drifts by `slip_share` of the
     way and `turn_share` of the turn. Points beyond `max_range_m` say little and are left out. `repeats` pictures
-    with the same errors count as one.
+    with the same errors count as one. What is known worse than `max_sigma` would make a camera file worse:
+    yaw is then kept as in the file, anything else is refused.
     """
 
     prior_sigma: dict[str, float] = field(
@@ -62,6 +63,14 @@ class LineFitConfig:
     repeats: float = 4.0
     min_headings: int = 6
     max_error_m: float = 0.03
+    max_sigma: dict[str, float] = field(
+        default_factory=lambda: {
+            "height_m": 0.005,
+            "pitch_rad": math.radians(1.0),
+            "roll_rad": math.radians(1.0),
+            "yaw_rad": math.radians(2.0),  # a turn and a metre ahead and back: 1.2 to 1.8
+        }
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +79,7 @@ class LineFit:
 
     `values` and `sigmas` are those of `MOUNTING`. `points_m` (N, 2) are the line points on the field under the fit,
     `before_m` (N, 2) the same under the camera file as it was; `errors_m` (N,) their distances to the markings,
-    `used` (N,) those that count.
+    `used` (N,) those that count. `yaw_kept`: the lines left yaw open, it is the file's; its sigma is what they left.
     """
 
     camera: CameraModel
@@ -83,6 +92,7 @@ class LineFit:
     errors_m: FloatArray
     used: np.ndarray
     views: int
+    yaw_kept: bool = False
 
 
 def fit_lines(
@@ -97,7 +107,8 @@ def fit_lines(
         config: see there.
 
     Raises:
-        CalibrationError: too few headings or lines, or lines that fit no place on this field.
+        CalibrationError: too few headings or lines, lines that fit no place on this field, or a parameter that they
+            leave too uncertain.
     """
     config = config or LineFitConfig()
     views = _chosen(views, config)
@@ -121,6 +132,15 @@ def fit_lines(
             f"{1000 * typical:.0f} mm",
             hint="check --field (its lines and sizes), and that nothing but the robot moved",
         )
+    yaw_sigma = math.sqrt(covariance[5, 5])
+    yaw_kept = yaw_sigma > config.max_sigma.get("yaw_rad", math.inf)
+    if yaw_kept:  # the other five fitted again to the file's yaw
+        fixed = replace(config, prior_sigma={**config.prior_sigma, "yaw_rad": 1e-5})
+        problem = _Problem(views, start, turned, markings, fixed)
+        theta, poses, covariance, errors, used = problem.solve(field_from_odom)
+        theta[5], covariance[5, 5] = start.mounting.yaw_rad, yaw_sigma**2
+    sigmas = np.sqrt(np.diag(covariance))
+    _require_known(sigmas[:5], config)
     camera = _camera(start, theta)
     full = np.zeros((len(CALIBRATED), len(CALIBRATED)))
     full[:6, :6] = covariance
@@ -129,14 +149,28 @@ def fit_lines(
         camera=replace(camera, uncertainty=uncertainty),
         attitude=attitude,
         values=theta,
-        sigmas=np.sqrt(np.diag(covariance)),
+        sigmas=sigmas,
         field_from_odom=poses[0] @ views[0].odom_from_robot.inverse(),
         points_m=problem.points(theta, poses),
         before_m=problem.points(_theta(start), poses),
         errors_m=errors,
         used=used,
         views=len(views),
+        yaw_kept=yaw_kept,
     )
+
+
+def _require_known(sigmas: FloatArray, config: LineFitConfig) -> None:
+    vague = []
+    for name, sigma in zip(MOUNTING[:5], sigmas, strict=True):
+        if sigma > config.max_sigma.get(name, math.inf):
+            size = f"{math.degrees(sigma):.1f} degrees" if name.endswith("_rad") else f"{1000 * sigma:.0f} mm"
+            vague.append(f"{name.rpartition('_')[0]} is known to {size} only")
+    if vague:
+        raise CalibrationError(
+            f"these lines do not tell the mounting: {', '.join(vague)}",
+            hint="turn on the spot once around, slowly, 1 to 2 m from several lines, then drive a metre ahead and back",
+        )
 
 
 def _chosen(views: Sequence[LineView], config: LineFitConfig) -> list[LineView]:

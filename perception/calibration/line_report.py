@@ -49,7 +49,12 @@ def lines_text(fit: LineFit, start: CameraModel) -> str:
         "",
         *mounting_table(MOUNTING, fit.values, fit.sigmas, start),
     ]
-    if fit.sigmas[5] > math.radians(0.7):
+    if fit.yaw_kept:
+        lines.append(
+            "note: these lines do not tell yaw: the file's is kept; turn on the spot once around, 1 to 2 m from "
+            "several lines, and drive a metre straight ahead and back, or use balls"
+        )
+    elif fit.sigmas[5] > math.radians(0.7):
         lines.append("note: yaw is not known well; drive a metre straight ahead and back, too, or use balls")
     return "\n".join(lines)
 

@@ -14,6 +14,7 @@ from perception.calibration.ball_table import read_places
 from perception.calibration.balls import CalibrationNotes, calibrate, leave_one_out, whole_boxes
 from perception.camera import load_camera
 from perception.camera.store import camera_to_toml
+from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError
 
 
@@ -42,6 +43,7 @@ def run_balls(args: Balls) -> int:
     """Fit, print the report, write the files."""
     if args.out is None and not args.compare:
         raise ConfigError("nowhere to write the fitted camera", hint="add --out cal.toml (or --compare)")
+    check_outputs(files=[args.out], folders=[args.report])
     height = {"mounting.height_m": args.height_mm / 1000.0} if args.height_mm is not None else None
     start = load_camera(args.camera, height)
     table = read_places(args.points)

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from perception.calibration.board import Board, BoardKind, parse_squares, write_board
+from robot.cli._outputs import check_outputs
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class BoardFile:
 
 def run_board(args: BoardFile) -> int:
     """Write it; returns 0."""
+    check_outputs(files=[args.out])
     columns, rows = parse_squares(args.squares)
     board = Board(kind=args.kind, columns=columns, rows=rows, square_m=args.square_mm / 1000.0)
     write_board(args.out, board)

@@ -11,12 +11,13 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from perception.calibration.bump import BumpConfig, BumpMonitor, mended
+from perception.calibration.bump import BumpMonitor, mended
 from perception.calibration.line_attitude import Attitude, AttitudeConfig, LineView, fit_attitude
 from perception.camera import load_camera
 from perception.camera.model import CameraModel
 from perception.camera.store import camera_to_toml
 from perception.capture.files import PictureFolder
+from robot.cli._outputs import check_outputs
 from robot.core.clock import NS_PER_S
 from robot.core.errors import ConfigError
 from robot.recording.reader import Recording
@@ -47,12 +48,13 @@ class Check:
 
 def run_check(args: Check) -> int:
     """Check, print, say how to mend it."""
+    check_outputs(files=[args.out])
     if args.source.is_dir():
         return _folder(args)
     recording = Recording(args.source, salvage=args.salvage)
     robot = robot_of(recording)
     camera = load_camera(args.camera) if args.camera is not None else robot.camera
-    monitor = BumpMonitor(BumpConfig(), camera)
+    monitor = BumpMonitor(robot.config.bump, camera)
     start_ns: int | None = None
     bumped = False
     for view in line_views(recording, robot, camera, localise=True):

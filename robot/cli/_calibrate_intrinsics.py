@@ -19,8 +19,12 @@ from perception.camera.store import camera_to_toml
 from perception.capture.files import PictureFolder, open_pictures
 from perception.capture.opening import open_source
 from perception.capture.source import CaptureConfig
+from robot.cli._outputs import check_outputs
 from robot.core.clock import MonotonicClock
 from robot.core.errors import CameraError, ConfigError
+
+LOOK_HZ = 10.0
+"""The next view is another one only after a moment, and finding the board takes one."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Intrinsics:
     """Look at no more pictures of a video than this, evenly spread."""
     size: str = "640x480"
     """Picture size asked of a live camera."""
+    rate_hz: float = 30.0
+    """Picture rate asked of a live camera; about ten a second are looked at."""
     seconds: float = 180.0
     """Stop a live camera after this long."""
 
@@ -56,6 +62,7 @@ def run_intrinsics(args: Intrinsics) -> int:
     """Collect, fit, report; returns 0."""
     if args.out is None and args.report is None:
         raise ConfigError("nowhere to write", hint="add --out lens.toml and --report FOLDER")
+    check_outputs(files=[args.out], folders=[args.report])
     columns, rows = parse_squares(args.squares)
     board = Board(kind=args.kind, columns=columns, rows=rows, square_m=args.square_mm / 1000.0)
     keep: dict[str, Picture] = {}
@@ -108,7 +115,11 @@ def _live(args: Intrinsics, board: Board, keep: dict[str, Picture]) -> ViewColle
     width, _, height = args.size.partition("x")
     if not (width.isdigit() and height.isdigit()):
         raise ConfigError(f"not a picture size: {args.size!r}", hint="for example --size 640x480")
-    config = CaptureConfig(device=args.source, width_px=int(width), height_px=int(height), rate_hz=10.0)
+    try:
+        config = CaptureConfig(device=args.source, width_px=int(width), height_px=int(height), rate_hz=args.rate_hz)
+    except ValueError as error:
+        raise ConfigError(str(error), hint="for example --size 640x480 --rate-hz 30") from error
+    every, next_seq = max(1, round(args.rate_hz / LOOK_HZ)), 0
     collector = ViewCollector(ViewConfig(), (int(width), int(height)))
     clock = MonotonicClock()
     end_ns = clock.now_ns() + round(args.seconds * 1e9)
@@ -122,6 +133,9 @@ def _live(args: Intrinsics, board: Board, keep: dict[str, Picture]) -> ViewColle
                     if source.ended:
                         raise CameraError(f"{args.source} gave no more pictures", hint="is it still plugged in?")
                     continue
+                if frame.seq < next_seq:
+                    continue
+                next_seq = frame.seq + every
                 name = f"frame {frame.seq}"
                 view = find_board(frame.image_bgr, board, name)
                 problem = "no board" if view is None else collector.offer(view)

@@ -13,6 +13,7 @@ from perception.calibration.line_report import lines_text, write_lines_report
 from perception.camera import load_camera
 from perception.camera.store import camera_to_toml
 from perception.field.model import field_model
+from robot.cli._outputs import check_outputs
 from robot.core.config import find_config, load
 from robot.core.field import FieldGeometry
 from robot.recording.reader import Recording
@@ -43,6 +44,7 @@ class Lines:
 
 def run_lines(args: Lines) -> int:
     """Fit, print, write; returns 0."""
+    check_outputs(files=[args.out], folders=[args.report])
     recording = Recording(args.recording, salvage=args.salvage)
     robot = robot_of(recording)
     start = load_camera(args.camera) if args.camera is not None else robot.camera

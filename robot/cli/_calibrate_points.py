@@ -15,6 +15,7 @@ from perception.calibration.field_points import fit_points, read_points
 from perception.calibration.line_report import points_text, write_points_report
 from perception.camera import load_camera
 from perception.camera.store import camera_to_toml
+from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError
 from robot.core.geometry import Pose2
 
@@ -46,6 +47,7 @@ class Points:
 
 def run_points(args: Points) -> int:
     """Fit, print, write; returns 0."""
+    check_outputs(files=[args.out], folders=[args.report])
     height = {"mounting.height_m": args.height_mm / 1000.0} if args.height_mm is not None else None
     start = load_camera(args.camera, height)
     points = read_points(args.points)

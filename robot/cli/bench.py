@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from robot.cli._outputs import check_outputs
+from robot.core.errors import ConfigError
+
 
 @dataclasses.dataclass(frozen=True)
 class Args:
@@ -32,6 +35,9 @@ class Args:
 
 def run(args: Args) -> int:
     """Measure, print, write."""
+    if args.rounds < 1 or not args.stream_s > 0.0:
+        raise ConfigError("--rounds must be at least 1 and --stream-s above 0", hint="blackout bench --help")
+    check_outputs(files=[args.json])
     import cv2
 
     from robot.runtime import bench_vision as vision

@@ -1,7 +1,8 @@
 """Play many seeded trials of a stage in the simulator and count points.
 
-blackout challenge --stage 1 --trials 40 --seed 1 --workers 2 --json runs/stage1.json
-blackout challenge --stage 1 --trials 1 --seed 7 --record runs/look     # then: blackout report runs/look/...
+Example:
+    blackout challenge --stage 1 --trials 40 --seed 1 --workers 2 --json runs/stage1.json
+    blackout challenge --stage 1 --trials 1 --seed 7 --record runs/look     # then: blackout report runs/look/...
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from statistics import median
 from typing import Any
 
 from robot.cli._flags import parse_overrides
+from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError
 from robot.runtime.challenge import TrialJob, play_job, summary
 from robot.runtime.robot_config import open_robot
@@ -49,6 +51,7 @@ def run(args: Args) -> int:
     """Play, print a table, write the JSON."""
     if args.trials < 1 or args.workers < 1:
         raise ConfigError("--trials and --workers should be at least 1", hint="blackout challenge --help")
+    check_outputs(files=[args.json], folders=[args.record])
     robot = open_robot(args.robot, parse_overrides(args.override))
     jobs = [
         TrialJob(robot=robot, stage=args.stage, seed=seed, record_in=args.record)

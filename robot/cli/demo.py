@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from robot.cli._outputs import check_outputs
+
 
 @dataclass(frozen=True)
 class Args:
@@ -30,6 +32,7 @@ def run(args: Args) -> int:
     from robot.runtime.challenge import TrialJob, play_job
     from robot.runtime.robot_config import open_robot
 
+    check_outputs(folders=[args.out])
     print("playing one trial of stage 1 (grab the ball); about a minute ...", file=sys.stderr)
     job = TrialJob(robot=open_robot(args.robot), stage=1, seed=args.seed, record_in=args.out)
     outcome = play_job(job)

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import tyro
 
+from robot.cli._outputs import check_outputs
 from robot.core.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -71,6 +72,7 @@ def run(args: Args) -> int:
     from robot.core.errors import ConfigError
 
     files = pictures(args.paths)
+    check_outputs(files=[args.json], folders=[args.draw])
     try:
         config = DetectionConfig(
             model=args.model, precision=args.precision, score_threshold=args.score, threads=args.threads

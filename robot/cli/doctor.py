@@ -14,8 +14,10 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from robot.cli._outputs import check_outputs
 from robot.core.errors import RobotError
 
 
@@ -54,11 +56,14 @@ def _python() -> Finding:
 
 
 def _providers() -> Finding:
-    import onnxruntime
-
+    mend = "pip install onnxruntime-gpu (on ARM: onnxruntime)"
+    try:
+        import onnxruntime
+    except (ImportError, OSError) as error:
+        return Finding("ONNX Runtime", False, str(error).splitlines()[0], mend)
     available = onnxruntime.get_available_providers()
     detail = "built with " + ", ".join(p.removesuffix("ExecutionProvider") for p in available)
-    return Finding("ONNX Runtime", "CPUExecutionProvider" in available, detail, "pip install onnxruntime-gpu")
+    return Finding("ONNX Runtime", "CPUExecutionProvider" in available, detail, mend)
 
 
 def _gpu() -> Finding:
@@ -70,7 +75,10 @@ def _gpu() -> Finding:
 def _renderer() -> Finding:
     from sim.camera.gl import headless_backend
 
-    return Finding("headless renderer", True, headless_backend(), "", needed=False)
+    try:
+        return Finding("headless renderer", True, headless_backend(), "", needed=False)
+    except RobotError as error:  # a robot on the field renders nothing
+        return Finding("headless renderer", False, error.message, error.hint, needed=False)
 
 
 def _compiler() -> Finding:
@@ -102,14 +110,26 @@ def _ports() -> Finding:
     return Finding("serial ports", bool(ports), ", ".join(ports) or "none", "plug the board in; `--port pty`", False)
 
 
+NEEDED = {
+    "numpy": "numpy",
+    "opencv-python": "cv2",
+    "filterpy": "filterpy.kalman",
+    "pyserial": "serial",
+    "cobs": "cobs.cobs",
+    "tyro": "tyro",
+    "foxglove-sdk": "foxglove",
+    "mcap": "mcap.stream_reader",
+    **({} if sys.version_info >= (3, 11) else {"tomli": "tomli"}),
+}
+"""Each package of setup.py's INSTALL and a module of it; ONNX Runtime, which has several, is left to `_providers`."""
+
+_MENDS = {"opencv-python": "pip install opencv-python; apt-get install libgl1 libglib2.0-0"}
+
+
 CHECKS: tuple[Callable[[], Finding], ...] = (
     _python,
-    lambda: _package("numpy", "numpy", mend="pip install numpy"),
-    lambda: _package("opencv-python", "cv2", mend="pip install opencv-python; apt-get install libgl1 libglib2.0-0"),
+    *(partial(_package, name, module, mend=_MENDS.get(name, f"pip install {name}")) for name, module in NEEDED.items()),
     _providers,
-    lambda: _package("filterpy", "filterpy.kalman", mend="pip install filterpy"),
-    lambda: _package("pyserial", "serial", mend="pip install pyserial"),
-    lambda: _package("foxglove-sdk", "foxglove", mend="pip install foxglove-sdk"),
     _robot,
     _models,
     _compiler,
@@ -128,18 +148,19 @@ def examine() -> list[Finding]:
     """Run every check; a check that raises becomes a finding with its mend."""
     findings = []
     for check in CHECKS:
-        name = check.__name__.strip("_")
+        name = getattr(check, "__name__", "package").strip("_")
         try:
             findings.append(check())
         except RobotError as error:
             findings.append(Finding(name, False, error.message, error.hint))
         except ImportError as error:
-            findings.append(Finding(name, False, str(error), "make demo (sets everything up)", needed=False))
+            findings.append(Finding(name, False, str(error), "install what is missing above"))
     return findings
 
 
 def run(args: Args) -> int:
     """Print the findings; 0 when everything needed to play is there, else 1."""
+    check_outputs(files=[args.json])
     findings = examine()
     for f in findings:
         mark = "ok  " if f.ok else ("MISS" if f.needed else "-   ")

@@ -28,6 +28,7 @@ from perception.calibration.board import BoardKind
 from perception.calibration.line_report import write_lines_report
 from perception.camera import load_camera
 from perception.field.model import field_model
+from robot.cli._outputs import check_outputs
 from robot.core.config import find_config, load
 from robot.core.errors import ConfigError
 from robot.core.field import FieldGeometry
@@ -66,8 +67,7 @@ def run(args: Args) -> int:
     """Run the trials, print a table; returns 0."""
     if args.count < 1 or args.workers < 1:
         raise ConfigError("--count and --workers must be at least 1", hint="blackout evaluate-calibration --help")
-    if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
+    check_outputs(folders=[args.out])
     rows = {"lens": _lens, "turn": _turn, "bump": _bump}[args.what](args)
     if args.out is not None:
         path = args.out / f"{args.what}.json"

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError, MissingExtraError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +43,7 @@ class Args:
 
 def run(args: Args) -> int:
     """Evaluate and print; returns 0."""
+    check_outputs(files=[args.json], folders=[args.gallery])
     try:
         from perception.training.dataset import held_back_items, items_of, load_split
         from perception.training.scoring import evaluate as ev

@@ -25,6 +25,7 @@ from perception.camera.parameters import CameraIntrinsics
 from perception.field.boundary import CarpetScanner
 from perception.field.edge import floor_hull
 from perception.field.lines import FieldFeatures, LineConfig, LineFinder
+from robot.cli._outputs import check_outputs
 from robot.core.config import find_config, load
 from robot.core.errors import ConfigError
 from robot.core.field import FieldGeometry
@@ -62,8 +63,7 @@ def run(args: Args) -> int:
         raise ConfigError("--count and --every must be at least 1", hint="blackout evaluate-lines --help")
     cv2.setNumThreads(1)
     camera = load_camera(args.camera)
-    if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
+    check_outputs(folders=[args.out])
     if args.images is not None:
         return _draw_folder(args, camera)
     # MuJoCo is an extra: `blackout --help` must work without it.

@@ -5,8 +5,8 @@ Example:
     blackout evaluate-localisation --trials 100 --seed 1 --out runs/localisation        # again, from the recordings
 
 Each trial is rendered once (pixels through the detector, the carpet scan and the line finder) and recorded in
-OUT/trials; the estimate is then computed from the recorded inputs, in seconds. Delete that folder after a change of
-anything before the estimator.
+OUT/trials; the estimate is then computed from the recorded inputs, in seconds. Recordings of another detector or
+configuration are refused; delete the folder after a change of code before the estimator.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from robot.cli._flags import parse_overrides
+from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError
 from robot.runtime.localisation_trials import RecordJob, record_job, replay_trial
+from robot.runtime.recorded_trials import check_recorded, model_text
 from robot.runtime.robot_config import open_robot
 from sim.evaluation.localisation import TrialTrack, TrialVerdict, as_rows, judge, tracked_errors
 from sim.evaluation.trials import run_trials
@@ -53,9 +55,11 @@ def run(args: Args) -> int:
     """Record what is not there yet, replay, print, write scores.json and pictures; returns 0."""
     if args.trials < 1 or args.workers < 1:
         raise ConfigError("--trials and --workers should be at least 1", hint="blackout evaluate-localisation --help")
+    check_outputs(folders=[args.out])
     robot = open_robot(args.robot, parse_overrides(args.override))
     seeds = range(args.seed, args.seed + args.trials)
     jobs = [RecordJob(robot=robot, seed=seed, folder=args.out / "trials") for seed in seeds]
+    check_recorded([job.path for job in jobs], robot)
     paths = []
     for path in run_trials(record_job, jobs, args.workers):
         paths.append(path)
@@ -67,6 +71,7 @@ def run(args: Args) -> int:
     verdicts, seeded_verdicts = [judge(t) for t in free], [judge(t) for t in seeded]
     errors = tracked_errors(free)
     step_ms = sorted(float(v) for track in free for v in track.step_ms)
+    print(f"played with {model_text(robot)}")
     print(text(verdicts, seeded_verdicts, errors, step_ms))
     scores = {
         "global": as_rows(verdicts),

@@ -5,8 +5,9 @@ Example:
     blackout evaluate-tracks --cluttered 0 --trials 2 --kinds kicked wall
 
 Each trial is rendered and recorded once (inputs and truth, no frames) under --recordings; later runs only judge the
-recordings, in seconds, with the estimator of the day. Delete the folder after a change of the simulator, the detector
-or the carpet scan. Exits with 1 when anything outside the field reached the ball track.
+recordings, in seconds, with the estimator of the day; recordings of another detector or configuration are refused.
+Delete the folder after a change of the code of the simulator or the carpet scan. Exits with 1 when anything outside the
+field reached the ball track.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from pathlib import Path
 from statistics import median
 
 from robot.cli._flags import parse_overrides
+from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError
+from robot.runtime.recorded_trials import check_recorded, model_text
 from robot.runtime.robot_config import open_robot
 from robot.runtime.track_trials import TrackJob, judge_track_trial, record_track_trial
 from sim.evaluation.track_report import draw, summary, table
@@ -59,11 +62,13 @@ class Args:
 def run(args: Args) -> int:
     """Record what is missing, judge, print; 1 when something outside the field reached the ball."""
     unknown = [kind for kind in args.kinds if kind not in KINDS]
-    if unknown or min(args.trials, args.cluttered) < 0 or args.workers < 1:
-        raise ConfigError(
-            f"no kind named {unknown[0]}" if unknown else "--trials and --cluttered >= 0, --workers >= 1 are needed",
-            hint=f"kinds: {', '.join(KINDS)}",
-        )
+    if unknown:
+        raise ConfigError(f"no kind named {unknown[0]}", hint=f"kinds: {', '.join(KINDS)}")
+    if min(args.trials, args.cluttered) < 0 or args.workers < 1:
+        raise ConfigError("--trials and --cluttered >= 0, --workers >= 1 are needed", hint="evaluate-tracks --help")
+    if args.trials * len(args.kinds) + args.cluttered == 0:
+        raise ConfigError("no trial to judge", hint="give --trials (with --kinds) or --cluttered at least 1")
+    check_outputs(files=[args.json, args.plot], folders=[args.recordings])
     robot = open_robot(args.robot, parse_overrides(args.override))
     counts = [(kind, args.trials) for kind in args.kinds] + [(CLUTTERED, args.cluttered)]
     jobs = [
@@ -71,6 +76,7 @@ def run(args: Args) -> int:
         for kind, count in counts
         for k in range(count)
     ]
+    check_recorded([job.path for job in jobs], robot)
     missing = [job for job in jobs if not job.path.is_file()]
     started_s = time.perf_counter()
     for number, path in enumerate(run_trials(record_track_trial, missing, args.workers), 1):
@@ -80,6 +86,7 @@ def run(args: Args) -> int:
     judge = functools.partial(judge_track_trial, robot=robot)
     results = list(run_trials(judge, [job.path for job in jobs], args.workers))
     figures = summary(results)
+    print(f"played with {model_text(robot)}")
     print(table(figures))
     print(f"Pipeline.step: median {median(r.step_ms for r in results):.2f} ms over {len(results)} trials")
     if args.json is not None:

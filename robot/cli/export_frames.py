@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def run(args: Args) -> int:
 
     if not args.files or args.every_s < 0 or args.change < 0:
         raise ConfigError("give recordings; --every-s and --change must not be negative", hint="export-frames --help")
+    check_outputs(folders=[args.out])
     detector = None
     if args.model:
         try:

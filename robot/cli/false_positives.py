@@ -14,6 +14,7 @@ from typing import Annotated
 
 import tyro
 
+from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError, DataError, MissingExtraError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +42,7 @@ class Args:
 
 def run(args: Args) -> int:
     """Count and print a Markdown table; returns 0."""
+    check_outputs(files=[args.json])
     try:
         from perception.training.dataset import held_back_items, items_of, load_split
         from perception.training.scoring import evaluate as ev

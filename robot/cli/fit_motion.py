@@ -16,6 +16,7 @@ import tyro
 from perception.camera.store import camera_to_toml
 from perception.estimation.logs.fit_robot import RobotFit, fit_robot
 from perception.estimation.logs.navigation_log import read_log
+from robot.cli._outputs import check_outputs
 from robot.core.config import find_config, read_toml, to_dict
 from robot.core.errors import ConfigError
 from robot.runtime.robot_config import open_robot
@@ -43,6 +44,7 @@ def run(args: Args) -> int:
     """Fit, print the report, write robot and camera."""
     if not args.logs:
         raise ConfigError("no logs given", hint="blackout fit-motion run1.csv run2.csv --out my_robot.toml")
+    check_outputs(files=[args.out, args.camera_out])
     robot = open_robot(args.robot, {"camera": args.camera} if args.camera else None)
     config = robot.config
     fit = fit_robot([read_log(p) for p in args.logs], config.estimation, config.body, robot.field, robot.camera)

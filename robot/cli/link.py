@@ -1,8 +1,9 @@
 """Look at the serial link: live counters, rates and round trips, parameters; without ever moving the robot.
 
-Example: blackout link monitor --port /dev/ttyTHS1 --seconds 10
-Example: blackout link parameters --port /dev/ttyTHS1 --set wheel_kp=0.05
-Example: blackout link soak --seconds 60 --faults 1e-3
+Example:
+    blackout link monitor --port /dev/ttyTHS1 --seconds 10
+    blackout link parameters --port /dev/ttyTHS1 --set wheel_kp=0.05
+    blackout link soak --seconds 60 --faults 1e-3
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import tyro
 from perception.estimation.logs.evaluation import plot, report
 from perception.estimation.logs.navigation_log import NavigationLog, read_log
 from perception.estimation.logs.offline import Seed, localize, raw_odometry, write_poses
+from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError
 from robot.core.geometry import Pose2, wrap_angle
 from robot.runtime.robot_config import open_robot
@@ -47,6 +48,7 @@ class Args:
 
 def run(args: Args) -> int:
     """Localise, write, and compare where asked."""
+    check_outputs(files=[args.out, args.plot])
     robot = open_robot(args.robot)
     log = read_log(args.log)
     seed = _seed(args, log)

@@ -7,11 +7,22 @@ import os
 import sys
 from pathlib import Path
 
-import tyro
-
-from robot.core.errors import RobotError
+from robot.core.errors import MissingExtraError, RobotError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+_ROOMS = ("robot", "perception", "control", "firmware_bridge", "sim")
+_PIP = {
+    "cv2": "pip install opencv-python (on a Jetson: JetPack's, in a venv with --system-site-packages)",
+    "serial": "pip install pyserial",
+    "foxglove": "pip install foxglove-sdk",
+    **dict.fromkeys(("mujoco", "joblib"), "pip install 'blackout-robot[sim]'"),
+    **dict.fromkeys(("unicorn",), "pip install 'blackout-robot[hil]'"),
+    **dict.fromkeys(("pycuda",), "pip install 'blackout-robot[gpu]'"),
+    **dict.fromkeys(
+        ("torch", "onnx", "onnxslim", "pycocotools", "tflite", "matplotlib"), "pip install 'blackout-robot[train]'"
+    ),
+}
+"""What brings a module whose package has another name, or that belongs to an extra."""
 
 
 def verbs() -> dict[str, str]:
@@ -46,13 +57,16 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: unknown verb '{verb}'\n\n{usage()}", file=sys.stderr)
         return EXIT_USAGE
     try:
+        import tyro
+
         module = importlib.import_module(known[verb])
         rest = module.rewrite(rest) if hasattr(module, "rewrite") else rest
         args = tyro.cli(module.Args, args=rest, prog=f"blackout {verb}", description=module.__doc__)
         return int(module.run(args))
     except RobotError as error:
-        print(f"error [{error.code}]: {error}", file=sys.stderr)
-        return EXIT_USAGE if error.code in ("config", "data", "missing_extra") else EXIT_FAILED
+        return _refuse(error)
+    except ImportError as error:
+        return _refuse(_missing(error))
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_USAGE
     except KeyboardInterrupt:
@@ -61,6 +75,25 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
         return EXIT_FAILED
+    except OSError as error:  # a full disk, a file that may not be read: no fault of ours that a traceback would show
+        what = f"cannot read or write {error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"error [{type(error).__name__}]: {what}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _refuse(error: RobotError) -> int:
+    print(f"error [{error.code}]: {error}", file=sys.stderr)
+    return EXIT_USAGE if error.code in ("config", "data", "missing_extra") else EXIT_FAILED
+
+
+def _missing(error: ImportError) -> MissingExtraError:
+    """Return the mend of an import that failed; a module of our own that lacks something is a bug, raised again."""
+    module = (error.name or "").partition(".")[0]
+    if module in _ROOMS:
+        raise error
+    hint = _PIP.get(module, f"pip install {module}") if module else "blackout doctor"
+    what = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be used: {error}"
+    return MissingExtraError(f"the Python package of '{module or '?'}' {what}", hint=f"{hint}; all: blackout doctor")
 
 
 if __name__ == "__main__":

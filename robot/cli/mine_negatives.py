@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError, MissingExtraError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +41,7 @@ class Args:
 
 def run(args: Args) -> int:
     """Collect; returns 0."""
+    check_outputs(folders=[args.out, args.gallery])
     try:
         from perception.training.config import SourceConfig
         from perception.training.dataset import training_items

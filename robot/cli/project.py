@@ -17,6 +17,7 @@ import tyro
 from perception.calibration.ball_table import read_boxes
 from perception.camera import load_camera
 from perception.camera.observe import place
+from robot.cli._outputs import check_outputs
 from robot.core.messages import ObjectClass
 
 
@@ -36,6 +37,7 @@ def run(args: Args) -> int:
     """Read the boxes, write the places; `nan` where a box lies at or above the horizon."""
     camera = load_camera(args.calibration)
     table = read_boxes(args.points)
+    check_outputs(files=[args.out])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     lost = 0
     with args.out.open("w", newline="", encoding="utf-8") as stream:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from robot.cli._outputs import check_outputs
 from robot.core.config import find_config, load
 from robot.core.errors import ConfigError
 from robot.core.field import FieldGeometry
@@ -48,6 +49,7 @@ def run(args: Args) -> int:
     """Render; returns 0."""
     if args.count < 1 or args.lookalikes < 0:
         raise ConfigError("--count must be at least 1, and --lookalikes not negative", hint="--count 100")
+    check_outputs(files=[args.preview], folders=[args.out])
     from sim.camera.dataset import labelled_pictures  # MuJoCo is an extra: `blackout --help` must work without it
 
     images, labels = args.out / "images", args.out / "labels"

@@ -2,8 +2,8 @@
 
 Exit code 0: all equal. 1: a difference (the first is named), or a tick that was never recorded.
 
-    blackout replay runs/demo/trial.mcap
-    blackout replay runs/demo/trial.mcap --override control.dock.speed_m_s=0.3     # what would have changed?
+    blackout replay runs/demo/stage1-seed2.mcap
+    blackout replay runs/demo/stage1-seed2.mcap --override control.dock.speed_m_s=0.3     # what would have changed?
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Turn a recording into one self-contained report.html: field, paths, camera, plans, figures.
 
-blackout report runs/demo/trial.mcap --out runs/demo
+Example: blackout report runs/demo/stage1-seed2.mcap --out runs/demo
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tyro
 
+from robot.cli._outputs import check_outputs
 from robot.recording.reader import Recording
 from robot.recording.report import write_report
 
@@ -28,6 +29,7 @@ class Args:
 
 def run(args: Args) -> int:
     """Write the report."""
+    check_outputs(folders=[args.out])
     path = write_report(Recording(args.recording, salvage=args.salvage), args.out)
     print(path)
     return 0

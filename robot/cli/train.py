@@ -12,6 +12,7 @@ from typing import Annotated
 
 import tyro
 
+from robot.cli._outputs import check_outputs
 from robot.core.errors import MissingExtraError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +43,8 @@ def run(args: Args) -> int:
         raise MissingExtraError(f"training needs more packages: {error}", hint='pip install -e ".[train]"') from error
     flags = {"steps": args.steps, "max_minutes": args.max_minutes}
     config = load_recipe(args.recipe, {k: v for k, v in flags.items() if v is not None})
-    weights = train(config, args.out or ROOT / "runs" / config.name, ROOT, resume=args.resume)
+    out = args.out or ROOT / "runs" / config.name
+    check_outputs(folders=[out])
+    weights = train(config, out, ROOT, resume=args.resume)
     print(f"averaged weights: {weights}\nnext: python -m perception.training.export {weights.parent}")
     return 0

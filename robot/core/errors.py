@@ -44,6 +44,12 @@ class DataError(RobotError):
     code = "data"
 
 
+class OutputError(RobotError):
+    """A file or folder that was asked for cannot be written."""
+
+    code = "output"
+
+
 class CameraError(RobotError):
     """A camera is absent, gives another mode than asked, or has stalled."""
 

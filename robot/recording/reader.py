@@ -48,7 +48,7 @@ class Recording:
         if not salvage and not _has_tail(path):
             raise RecordingError(
                 f"the recording {path} is cut: {_count_readable(path)} of its messages are readable",
-                hint=f"read what is there with: blackout replay --salvage {path}",
+                hint="add --salvage to this command: what is there is read",
             )
         self.header = self._read_header()
 
@@ -210,6 +210,6 @@ def _records(path: Path, *, salvage: bool) -> Iterator[Any]:
                     return
                 kind = "damaged" if isinstance(error, McapError) else "cut or damaged"
                 raise RecordingError(
-                    f"{path} is {kind}: {error!r}", hint=f"read what is there with: blackout replay --salvage {path}"
+                    f"{path} is {kind}: {error!r}", hint="add --salvage to this command: what is there is read"
                 ) from error
             yield record

@@ -11,7 +11,7 @@ from firmware_bridge.link.parameters import body_parameters
 from perception.calibration.line_attitude import LineView
 from perception.camera.model import CameraModel
 from perception.estimation.estimator import Estimator
-from perception.field.boundary import CarpetScanner
+from perception.field.boundary import CarpetConfig, CarpetScanner
 from perception.field.lines import LineConfig, LineFinder
 from robot.core.clock import NS_PER_S
 from robot.core.messages import CameraFrame, DetectionBatch, Vec2
@@ -26,8 +26,10 @@ _LATE_NS = 60_000_000
 class PictureLines:
     """Finds the lines of single pictures."""
 
-    def __init__(self, camera: CameraModel) -> None:
-        self._scanner, self._finder = CarpetScanner(camera=camera), LineFinder(LineConfig(), camera)
+    def __init__(
+        self, camera: CameraModel, carpet: CarpetConfig | None = None, lines: LineConfig | None = None
+    ) -> None:
+        self._scanner, self._finder = CarpetScanner(carpet, camera), LineFinder(lines or LineConfig(), camera)
 
     def find(
         self, image_bgr: np.ndarray, tilt_rad: Vec2 = (0.0, 0.0)
@@ -56,7 +58,7 @@ def line_views(
     link = Link(robot.config.link, body_parameters(robot.config.body))
     estimator = Estimator(robot.config.estimation, robot.config.body, robot.field, camera)
     pictures = None if _has_lines(recording) else recording.frames()
-    finder = PictureLines(camera)
+    finder = PictureLines(camera, robot.config.carpet, robot.config.lines)
     delay_s = robot.config.estimation.vision.delay_s
     delay_ns = int(delay_s * NS_PER_S)
     waiting: CameraFrame | None = next(pictures, None) if pictures is not None else None

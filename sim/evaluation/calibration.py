@@ -12,7 +12,7 @@ import numpy as np
 from perception.calibration.board import Board, BoardKind
 from perception.calibration.bump import BumpConfig, BumpMonitor, BumpReport
 from perception.calibration.intrinsics import IntrinsicsFit, collect, fit_intrinsics
-from perception.calibration.line_fit import LineFit, fit_lines
+from perception.calibration.line_fit import LineFit, LineFitConfig, fit_lines
 from perception.camera.lens import distort, undistort
 from perception.camera.model import CameraModel
 from perception.camera.parameters import CameraIntrinsics
@@ -144,7 +144,7 @@ def turn_trial(seed: int, camera: CameraModel, field: FieldGeometry, shift: Floa
     real = true_camera(camera, errors).mounting
     truth = np.array((real.height_m, real.pitch_rad, real.roll_rad, real.yaw_rad))
     try:
-        fit = fit_lines(views, camera, field_model(field))
+        fit = fit_lines(views, camera, field_model(field), LineFitConfig(max_sigma={}))  # yaw as fitted, too
     except CalibrationError as error:
         nothing = np.full(4, np.nan)
         return TurnTrial(

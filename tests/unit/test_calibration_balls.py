@@ -19,6 +19,7 @@ from perception.camera.observe import ball_plane_m
 from perception.camera.store import camera_to_toml
 from robot.cli import _calibrate_balls as calibrate_verb
 from robot.cli import project as project_verb
+from robot.cli.main import main
 from robot.core.errors import CalibrationError, ConfigError, DataError
 from robot.core.geometry import Pose2
 from tests.helpers import shared_data
@@ -124,6 +125,24 @@ def test_the_scatter_of_boxes_is_measured_and_no_fit_does_better():
     assert noise.best_up == pytest.approx(0.2, abs=0.11)  # by inverse variances
     assert 0.85 * noise.best_px * noise.row_mm < rmse_mm(fit.errors_m) < 1.3 * noise.rmse_mm
     assert box_noise(table.only(np.arange(200) < 10), fit, everywhere[:10]) is None
+
+
+def test_wrong_units_are_called_by_their_name():
+    """Metres in the `_mm` columns were once "all balls lie on one line"."""
+    table = session()
+    metres = dataclasses.replace(table, places_in_robot_m=table.places_in_robot_m / 1000.0)
+    with pytest.raises(CalibrationError, match=r"largest distance .* is \d mm: are these metres\?"):
+        calibrate(metres, START)
+    thousandfold = dataclasses.replace(table, places_in_robot_m=table.places_in_robot_m * 1000.0)
+    with pytest.raises(CalibrationError, match="are these metres"):
+        calibrate(thousandfold, START)
+
+
+def test_a_height_told_in_metres_is_refused_by_the_verbs(tmp_path, capsys):
+    for way in ("balls", "points"):
+        argv = ["calibrate", way, str(tmp_path / "t.csv"), "--height-mm", "0.17", "--out", str(tmp_path / "c.toml")]
+        assert main(argv) == 2
+        assert "is it in metres?" in capsys.readouterr().err
 
 
 def test_impossible_tables_are_refused_with_a_mend():

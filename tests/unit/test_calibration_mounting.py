@@ -12,8 +12,9 @@ import pytest
 
 from perception.calibration.field_points import FieldPoints, fit_points, read_points
 from perception.calibration.line_attitude import AttitudeConfig, LineView, fit_attitude
-from perception.calibration.line_fit import fit_lines
+from perception.calibration.line_fit import LineFitConfig, fit_lines
 from perception.calibration.line_map import LineMap
+from perception.calibration.line_report import lines_text
 from perception.camera import CameraModel, load_camera
 from perception.field.boundary import CarpetScanner
 from perception.field.lines import LineConfig, LineFinder
@@ -95,6 +96,25 @@ def test_turns_that_tell_nothing_are_refused_with_the_mend():
     with pytest.raises(CalibrationError) as wrong_field:
         fit_lines(line_views(mounted(1.0), turning()), C922, smaller)
     assert "field" in wrong_field.value.message + wrong_field.value.hint
+
+
+def test_a_turn_that_leaves_yaw_open_keeps_the_files():
+    """A stage 1 trial once gave a yaw of -2.9 degrees, sigma 2.2, and exit code 0: yaw is kept, the rest is found."""
+    true = mounted(1.0, 0.5, 2.0, 5.0)
+    fit = fit_lines(line_views(true, turning()), C922, MODEL)
+    assert fit.yaw_kept
+    assert fit.camera.mounting.yaw_rad == C922.mounting.yaw_rad
+    assert fit.sigmas[5] > math.radians(2.0)
+    for name, limit in (("height_m", 0.0015), ("pitch_rad", 0.002), ("roll_rad", 0.002)):
+        assert getattr(fit.camera.mounting, name) == pytest.approx(getattr(true.mounting, name), abs=limit), name
+    assert "the file's is kept; turn on the spot once around" in lines_text(fit, C922)
+
+
+def test_a_height_or_tilt_that_the_lines_leave_open_is_refused():
+    views = line_views(mounted(1.0), turning())
+    with pytest.raises(CalibrationError, match=r"height is known to 1 mm only") as refused:
+        fit_lines(views, C922, MODEL, LineFitConfig(max_sigma={"height_m": 0.0005}))
+    assert "turn on the spot once around" in refused.value.hint
 
 
 def test_the_map_knows_distances_and_finds_places():

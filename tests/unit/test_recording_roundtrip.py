@@ -149,7 +149,7 @@ def test_a_cut_file_is_named_and_its_head_can_be_salvaged(tmp_path: Path, keep: 
     path.write_bytes(whole[: int(len(whole) * keep)])
     with pytest.raises(RecordingError, match=r"cut: \d+ of its messages are readable") as caught:
         Recording(path)
-    assert "--salvage" in caught.value.hint
+    assert "add --salvage to this command" in caught.value.hint  # whichever it is: all that read recordings have it
     salvaged = [t.batch.tick for t in Recording(path, salvage=True).ticks()]
     assert salvaged == list(range(len(salvaged)))
     assert len(salvaged) >= 400 * (keep - 0.15)
