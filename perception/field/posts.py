@@ -25,6 +25,7 @@ from robot.core.geometry import FloatArray
 from robot.core.messages import BoxPx, Vec2
 
 Image = NDArray[np.uint8]
+Plane = NDArray[np.float32]
 
 _STEP_PX = 2
 _ASIDE_M = np.array([0.05, 0.08, 0.11, 0.15, 0.19, 0.23, 0.28])[:, None]
@@ -34,18 +35,24 @@ _UNKNOWN = 1.0
 """Depth, in metres, of a column whose foot is not seen: no tooth is that long."""
 _GIVES_WAY = 0.55
 """Share of the bar's colour, between the carpet's and its own, at which the foot is."""
-_CARPET_SMOOTH = 61
+_CARPET_SMOOTH = 31
 """Columns over which the carpet before the bars is averaged: no line is that wide."""
 _CARPET_ROWS = 8
 """From this row of the floor on there is carpet before every post."""
 _TOP_VARIES = 0.5
 """What ends at the top changes there by this share of the most that it varies below, at least."""
-_BESIDE_M = 0.06
+_BESIDE_M = 0.12
 """A tooth beside which something is deeper by this is none."""
 _GAP = 5
-_NEAR_PX = 3.0
+"""Columns that may lie between two of one tooth."""
 _DROP = 3
 """Columns within which a tooth ends."""
+_TIP_M, _TIP_SHARE, _SHARP = 0.1, 0.85, 0.9
+"""The end is looked for this near to the deepest column, where it is nearly as deep and drops nearly as far."""
+_NEAR_PX = 3.0
+"""The foot in the full picture is this near to that of the strip, give or take one of the strip's rows."""
+_LEAST_SIGMA = 1.0
+"""Grey levels: carpets are never smoother than this, pictures of one colour are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +62,8 @@ class PostConfig:
     `plain` is how much a bar may vary from foot to top, and `top` how much it must differ from what is above it, in
     shares of its contrast with the carpet; that contrast is at least `min_contrast` sigmas of this carpet. A tooth
     stands out on both sides by `least_m` and by `rows_px` picture rows, is at most `most_m` deep, and ends on one side
-    within a few pixels by `end_m` and `end_px`. Walls seen at an angle whose cosine is below `min_cosine` are left out.
+    within a few pixels by `end_m` and `end_px` rows. Posts farther from the camera than `max_range_m` are left out, and
+    walls seen at an angle whose cosine is below `min_cosine`.
     """
 
     enabled: bool = True
@@ -84,10 +92,10 @@ class _Bars:
     seen; whether a box hides it.
     """
 
-    colour: NDArray[np.float32]
-    carpet: NDArray[np.float32]
+    colour: Plane
+    carpet: Plane
     plain: NDArray[np.bool_]
-    before_m: FloatArray
+    before_m: Plane
     depth_m: FloatArray
     known: NDArray[np.bool_]
     boxed: NDArray[np.bool_]
@@ -136,7 +144,7 @@ class PostFinder:
         axis_share = axis / np.maximum(contrast2, 1.0)
         share = away[0] * axis_share[0] + away[1] * axis_share[1] + away[2] * axis_share[2]
         spread = np.abs(away[:, _CARPET_ROWS:, ::8]).ravel()
-        sigma = max(1.4826 * float(np.partition(spread, len(spread) // 2)[len(spread) // 2]), 1.0)
+        sigma = max(1.4826 * float(np.partition(spread, len(spread) // 2)[len(spread) // 2]), _LEAST_SIGMA)
         before, known = self._feet(strip, share)
         known &= contrast2 > (c.min_contrast * sigma) ** 2 * len(strip.planes)
         boxed = self._boxed(strip, boxes)
@@ -149,22 +157,23 @@ class PostFinder:
         depth = np.where(known, before * strip.cosine, _UNKNOWN)
         return _Bars(low, carpet, plain, before, depth, known, boxed)
 
-    def _feet(self, strip: WallStrip, share: NDArray[np.float32]) -> tuple[FloatArray, NDArray[np.bool_]]:
+    def _feet(self, strip: WallStrip, share: Plane) -> tuple[Plane, NDArray[np.bool_]]:
         """Return where each bar gives way to carpet, metres before the wall, and whether it does."""
         gone = share < _GIVES_WAY
         row = gone.argmax(axis=0)
-        known = gone.any(axis=0)
+        known = np.asarray(gone.any(axis=0))
         previous = np.maximum(row - 1, 0)
         above, below = share[previous, self._all], share[row, self._all]
-        part = np.where(row > 0, (above - _GIVES_WAY) / np.maximum(above - below, 1e-6), 0.0)
+        part = np.where(row > 0, (above - _GIVES_WAY) / np.maximum(above - below, 1e-6), 0.0).astype(np.float32)
         start = strip.before_m[previous, self._all]
-        return start + part * (strip.before_m[row, self._all] - start), known
+        before: Plane = start + part * (strip.before_m[row, self._all] - start)
+        return before, known
 
     def _boxed(self, strip: WallStrip, boxes: tuple[BoxPx, ...]) -> NDArray[np.bool_]:
-        u, v, m = self._cutter.columns_px, strip.v_px[WallStrip.foot], self.config.box_margin_px
+        u, v, m = self._cutter.columns_px, strip.v_px[WallStrip.above], self.config.box_margin_px
         hidden = np.zeros(len(u), bool)
         for x0, _, x1, y1 in boxes:
-            hidden |= (u > x0 - m) & (u < x1 + m) & (y1 > v - 20.0)
+            hidden |= (u > x0 - m) & (u < x1 + m) & (y1 > v)
         return hidden
 
     # --- teeth ------------------------------------------------------------------------------------------------
@@ -181,6 +190,7 @@ class PostFinder:
         deeper = np.maximum(*(np.where(side < _UNKNOWN, side, -1.0).max(axis=0) for side in beside)) - bars.depth_m
         need = np.maximum(c.least_m, c.rows_px * self._row_m(range_m))
         tooth = bars.known & bars.plain & (bars.depth_m < c.most_m) & (stands_out > need) & (deeper < _BESIDE_M)
+        tooth &= strip.v_px[WallStrip.above] > 0.0  # the bar is in the picture, not the border repeated
         tooth &= (range_m < c.max_range_m) & (strip.cosine > c.min_cosine)
         found = np.flatnonzero(tooth)
         groups = np.split(found, np.flatnonzero(np.diff(found) > _GAP) + 1) if len(found) else []
@@ -191,35 +201,21 @@ class PostFinder:
                 result.append((group, float(stands_out[best] / need[best])))
         return result
 
-    def _row_m(self, range_m: FloatArray) -> FloatArray:
+    def _row_m(self, range_m: Plane) -> Plane:
         """Return how many metres on the floor one picture row is worth at a distance."""
-        return range_m**2 / (self.camera.mounting.height_m * self.camera.intrinsics.fy)
+        worth: Plane = range_m**2 / (self.camera.mounting.height_m * self.camera.intrinsics.fy)
+        return worth
 
     # --- posts ------------------------------------------------------------------------------------------------
 
     def _post(
         self, image: Image, strip: WallStrip, bars: _Bars, tooth: NDArray[np.intp], strength: float, tilt_rad: Vec2
     ) -> SeenPost | None:
-        """Place the post where the tooth ends abruptly: at the mouth or at open floor, not along the goal's side."""
-        c, depth = self.config, bars.depth_m
-        best = int(tooth[depth[tooth].argmax()])
-        range_m = float(strip.range_m[best] - bars.before_m[best])
-        reach = max(3, int(0.1 * self.camera.intrinsics.fx / _STEP_PX / max(range_m, 0.3)))
-        near = np.arange(max(best - reach, 4), min(best + reach + 1, len(depth) - 4))
-        near = near[(depth[near] > 0.85 * depth[best]) & (depth[near] < c.most_m)]
-        if not len(near):
+        """Place the post at the end of a tooth."""
+        end = self._end(strip, bars, tooth)
+        if end is None:
             return None
-        around = depth[near[:, None] + np.arange(-3, 4)]
-        drops = depth[near] - np.stack((around[:, :3].min(axis=1), around[:, 4:].min(axis=1)))
-        side = int(drops[1].max() > drops[0].max())
-        drop = drops[side]
-        sharp = near[drop >= 0.9 * drop.max()]
-        column, inwards = (int(sharp[0]), 1) if side == 0 else (int(sharp[-1]), -1)
-        if drop.max() < max(c.end_m, c.end_px * float(self._row_m(strip.range_m - bars.before_m)[column])):
-            return None
-        lost = ~bars.known & ~bars.boxed
-        if lost[column - 3 : column + 4].any():
-            return None
+        column, inwards = end
         inside = [k for k in (column, column + inwards, column + 2 * inwards) if bars.known[k]]
         before = max(float(bars.before_m[k]) for k in inside)
         foot = self._foot(image, strip, bars, column, column + inwards, before)
@@ -234,18 +230,44 @@ class PostFinder:
             strength=strength,
         )
 
+    def _end(self, strip: WallStrip, bars: _Bars, tooth: NDArray[np.intp]) -> tuple[int, int] | None:
+        """Return the column where a tooth ends abruptly, and the way (-1, 1) from there into the tooth.
+
+        It ends so at the goal's mouth or at open floor; along the goal's side it gets shallower bit by bit.
+        """
+        c, depth = self.config, bars.depth_m
+        best = int(tooth[depth[tooth].argmax()])
+        range_m = float(strip.range_m[best] - bars.before_m[best])
+        reach = max(_DROP, int(_TIP_M * self.camera.intrinsics.fx / _STEP_PX / max(range_m, 0.3)))
+        near = np.arange(max(best - reach, _DROP), min(best + reach + 1, len(depth) - _DROP))
+        near = near[(depth[near] > _TIP_SHARE * depth[best]) & (depth[near] < c.most_m)]
+        if not len(near):
+            return None
+        around = depth[near[:, None] + np.arange(-_DROP, _DROP + 1)]
+        drops = depth[near] - np.stack((around[:, :_DROP].min(axis=1), around[:, _DROP + 1 :].min(axis=1)))
+        side = int(drops[1].max() > drops[0].max())
+        drop = float(drops[side].max())
+        sharp = near[drops[side] >= _SHARP * drop]
+        column, inwards = (int(sharp[0]), 1) if side == 0 else (int(sharp[-1]), -1)
+        beside = slice(column - _DROP, column + _DROP + 1)
+        unseen = (~bars.known[beside] & ~bars.boxed[beside]).any()
+        row_m = self._row_m(strip.range_m[column] - bars.before_m[column])
+        if unseen or drop < max(c.end_m, c.end_px * float(row_m)):
+            return None
+        return column, inwards
+
     def _foot(self, image: Image, strip: WallStrip, bars: _Bars, column: int, inside: int, before_m: float) -> Vec2:
         """Return the foot in pixels: found again in the full picture, row by row, just inside of the post's edge."""
         first = WallStrip.foot
-        v = strip.v_px[first:, inside]
-        row = float(np.interp(before_m, strip.before_m[:, inside], v))
+        rows = strip.v_px[first:, inside]
+        row = float(np.interp(before_m, strip.before_m[:, inside], rows))
         found = _gives_way(
             image, strip.pixel(first, inside), strip.pixel(-1, inside), bars.colour[:, inside], bars.carpet[:, inside]
         )
-        near = found[np.abs(found[:, 1] - row) <= _NEAR_PX + (v[-1] - v[0]) / len(v), 1]
+        near = found[np.abs(found[:, 1] - row) <= _NEAR_PX + (rows[-1] - rows[0]) / len(rows), 1]
         if len(near):
             row = float(near[np.abs(near - row).argmin()])
-        before = float(np.interp(row, v, strip.before_m[:, inside]))
+        before = float(np.interp(row, rows, strip.before_m[:, inside]))
         u, v = (np.interp(before, strip.before_m[:, column], px[first:, column]) for px in (strip.u_px, strip.v_px))
         return float(u), float(v)
 
@@ -261,9 +283,7 @@ class PostFinder:
         return (float(found[0, 0]), float(found[0, 1])) if len(found) else None
 
 
-def _gives_way(
-    image: Image, start_px: Vec2, end_px: Vec2, colour: NDArray[np.float32], other: NDArray[np.float32]
-) -> FloatArray:
+def _gives_way(image: Image, start_px: Vec2, end_px: Vec2, colour: Plane, other: Plane) -> FloatArray:
     """Return the places (M, 2) on a line through the picture where one colour gives way to another, row by row."""
     (u0, v0), (u1, v1) = start_px, end_px
     share = np.arange(math.floor(abs(v1 - v0)) + 1) / max(abs(v1 - v0), 1.0)
