@@ -70,7 +70,7 @@ class PostConfig:
     goal_height_m: float = 0.16
     max_range_m: float = 3.2
     plain: float = 0.3
-    top: float = 0.04
+    top: float = 0.06
     min_contrast: float = 2.0
     least_m: float = 0.07
     rows_px: float = 1.3
@@ -150,9 +150,7 @@ class PostFinder:
         boxed = self._boxed(strip, boxes)
         known &= ~boxed
         varies = ((wall - mean[:, None]) ** 2).sum(axis=0).max(axis=0)
-        rows = np.concatenate((strip.planes[:, : WallStrip.above], mean[:, None]), axis=1)
-        rows = np.asarray(cv2.blur(rows.reshape(-1, rows.shape[2]), (5, 1))).reshape(rows.shape)
-        top2 = ((rows[:, :-1] - rows[:, -1:]) ** 2).sum(axis=0).min(axis=0)
+        top2 = ((strip.planes[:, : WallStrip.above] - mean[:, None]) ** 2).sum(axis=0).min(axis=0)
         plain = (varies < c.plain**2 * contrast2) & (top2 > np.maximum(_TOP_VARIES**2 * varies, c.top**2 * contrast2))
         depth = np.where(known, before * strip.cosine, _UNKNOWN)
         return _Bars(low, carpet, plain, before, depth, known, boxed)

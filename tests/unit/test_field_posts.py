@@ -78,12 +78,16 @@ def test_a_bright_line_that_leads_to_a_wall_is_no_post():
     assert find(image).posts == ()
 
 
-def test_something_lower_or_higher_than_a_goal_is_no_post():
-    for height in (0.07, 0.6):
-        image = picture(AHEAD)
-        foot = C922.project([[1.8, 0.05, 0.0], [1.8, -0.05, 0.0], [1.8, -0.05, height], [1.8, 0.05, height]])
+def test_only_what_is_as_high_as_a_goal_is_a_post():
+    def bar(height_m):
+        image = goal_picture(Pose2(2.3, 1.9, 0.0))  # open floor before the wall
+        foot = C922.project([[2.2, -0.45, 0.0], [2.2, -0.55, 0.0], [2.2, -0.55, height_m], [2.2, -0.45, height_m]])
         cv2.fillPoly(image, [np.rint(np.nan_to_num(foot)).astype(np.int32)], (200, 60, 60))
-        assert find(image).posts == ()
+        return image
+
+    assert len(find(bar(0.16)).posts) == 1
+    assert find(bar(0.07)).posts == ()
+    assert find(bar(0.6)).posts == ()
 
 
 def test_a_robots_box_over_a_post_hides_it():
