@@ -26,7 +26,8 @@ class Landmarks:
             x: the state.
             step: (6,) of pose and the camera's pitch, roll and yaw.
         """
-        offset, by_state = _offsets(self.seen, self.places_m, x, step)
+        here, by_state = _places(self.seen, x, step)
+        offset = here - self.places_m
         return (self.whiten @ offset[..., None]).reshape(-1), (self.whiten @ by_state).reshape(-1, by_state.shape[-1])
 
 
@@ -48,14 +49,12 @@ def near_landmarks(
     """
     if not len(places_m):
         return None
-    nothing = np.zeros(6)
-    choices = [_offsets(seen, np.broadcast_to(place, (len(seen), 2)), x, nothing) for place in places_m]
     r = rotation(float(x[THETA]))
     noise = r @ seen.covariances_m2 @ r.T + sigma_m**2 * np.eye(2)
-    by_state = choices[0][1]  # the same for all places
+    here, by_state = _places(seen, x, np.zeros(6))
     spread = np.linalg.inv(noise + by_state @ prior @ np.swapaxes(by_state, 1, 2))
-    offsets = np.stack([offset for offset, _ in choices])
-    away2 = np.einsum("pmi,mij,pmj->pm", offsets, spread, offsets)
+    offsets = here - places_m[:, None]
+    away2 = ((offsets[..., None, :] @ spread)[..., 0, :] * offsets).sum(axis=-1)
     best = away2.argmin(axis=0)
     near = away2.min(axis=0) < gate_sigmas**2
     if not near.any():
@@ -63,12 +62,12 @@ def near_landmarks(
     return Landmarks(seen[near], places_m[best[near]], np.linalg.inv(np.linalg.cholesky(noise[near])))
 
 
-def _offsets(seen: LinePoints, places_m: FloatArray, x: FloatArray, step: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return how far each point lies from its place (M, 2), field frame, and the derivatives (M, 2, 6)."""
+def _places(seen: LinePoints, x: FloatArray, step: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return where each point lies on the field (M, 2), and the derivatives (M, 2, 6)."""
     r = rotation(float(x[THETA] + step[2]))
     turned = (seen.places_m + seen.by_tilt @ step[3:]) @ r.T
     by_state = np.zeros((len(turned), 2, 6))
     by_state[:, 0, 0] = by_state[:, 1, 1] = 1.0
     by_state[:, 0, 2], by_state[:, 1, 2] = -turned[:, 1], turned[:, 0]
     by_state[:, :, 3:] = r @ seen.by_tilt
-    return turned + x[:2] + step[:2] - places_m, by_state
+    return turned + x[:2] + step[:2], by_state
