@@ -60,6 +60,21 @@ class SeenCircle:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SeenPost:
+    """A goal post: the foot of the goal's front corner in pixels and on the floor (robot frame, level body), with the
+    covariance of a pixel by the camera model; its upper end in pixels, None where that is not clear.
+
+    `strength` is by how much it stands nearer than what is beside it, as a multiple of what is needed (1 at least).
+    """
+
+    foot_px: Vec2
+    top_px: Vec2 | None
+    position_in_robot_m: Vec2
+    covariance_m2: Cov2
+    strength: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FieldFeatures:
     """All that was found in one picture."""
 
@@ -67,3 +82,4 @@ class FieldFeatures:
     segments: tuple[LineSegment, ...] = ()
     junctions: tuple[SeenJunction, ...] = ()
     circle: SeenCircle | None = None
+    posts: tuple[SeenPost, ...] = ()

@@ -1,10 +1,11 @@
-"""What counts as a line: one configuration for points, segments and the circle."""
+"""What counts as a line: one configuration for points, segments, the circle and goal posts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from perception.field.circle import CircleConfig
+from perception.field.posts import PostConfig
 from perception.field.ridges import RidgeConfig
 
 
@@ -20,6 +21,7 @@ class LineConfig:
 
     ridges: RidgeConfig = field(default_factory=RidgeConfig)
     circle: CircleConfig = field(default_factory=CircleConfig)
+    posts: PostConfig = field(default_factory=PostConfig)
     tolerance_px: float = 1.3
     min_points: int = 6
     min_length_px: float = 30.0

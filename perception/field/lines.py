@@ -1,4 +1,4 @@
-"""Lines on the floor from a picture: points (`ridges`, `far`), segments, the centre circle and junctions."""
+"""Lines on the floor from a picture: points (`ridges`), segments, the centre circle and junctions; and goal posts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from perception.field.extend import extended
 from perception.field.features import FieldFeatures, LinePoint, LineSegment, SeenCircle
 from perception.field.junctions import find_junctions
 from perception.field.line_config import LineConfig
+from perception.field.posts import PostFinder
 from perception.field.ridges import RidgeScanner
 from perception.field.segments import Points, Run, find_runs, is_narrow, near_runs
 from robot.core.geometry import FloatArray
@@ -39,6 +40,7 @@ class LineFinder:
     def __init__(self, config: LineConfig, camera: CameraModel) -> None:
         self.config, self.camera = config, camera
         self._scanner = RidgeScanner(config.ridges, camera)
+        self._posts = PostFinder(config.posts, camera) if config.posts.enabled else None
 
     def find(
         self,
@@ -48,7 +50,7 @@ class LineFinder:
         boxes_px: tuple[BoxPx, ...] = (),
         tilt_rad: Vec2 = (0.0, 0.0),
     ) -> FieldFeatures:
-        """Return points, segments, junctions and the circle.
+        """Return points, segments, junctions, the circle and goal posts.
 
         Args:
             image_bgr: (H, W, 3) of the camera's size.
@@ -77,6 +79,7 @@ class LineFinder:
             segments=segments,
             junctions=find_junctions(segments, self.camera, mask, boxes_px, tilt_rad),
             circle=circle,
+            posts=self._posts.find(image_bgr, hull, boxes_px, tilt_rad) if self._posts is not None else (),
         )
 
     # --- points -----------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ class MarkingConfig:
     `sigma_px` is the noise of one point; points of one picture lie on few lines and err together, so they count as
     `independent_points` at most, and errors repeat for `correlation_s`. `readout_s`: time from the first row to the
     last. A point is explained when its marking is within `gate_sigmas` and `max_offset_m`. A pose is contradicted
-    when the share of explained points, smoothed over `doubt_s` of pictures, falls below `lost_share`.
+    when the share of explained points, smoothed over `doubt_s` of pictures, falls below `lost_share`. With `posts`,
+    goal posts correct it, too: `post_sigma_px` is the noise of a foot, `post_sigma_m` that of where a goal stands.
     """
 
     max_range_m: float = 4.0
@@ -29,6 +30,9 @@ class MarkingConfig:
     trust_sigma_m: float = 0.2
     doubt_s: float = 0.35
     lost_share: float = 0.5
+    posts: bool = True
+    post_sigma_px: float = 1.5
+    post_sigma_m: float = 0.015
 
     def __post_init__(self) -> None:
         if min(self.sigma_px, self.max_range_m, self.doubt_s, self.independent_points) <= 0.0:

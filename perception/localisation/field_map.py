@@ -28,6 +28,8 @@ OUTLIER_SHARE = 0.08
 """A point that no marking explains counts as this likely, however far it is from all of them."""
 
 _FRAME_M = 6.0
+_POST_HALF_M = 0.01
+"""A goal is measured between its posts; its walls are 20 mm thick (rules)."""
 _SAMPLE_M = 0.02
 
 
@@ -48,6 +50,7 @@ class FieldMap:
     Attributes:
         symmetric: half a turn about the centre maps markings and walls onto themselves.
         goals_m: per goal of this field its two posts (2, 2), the +y one first.
+        posts_m: (P, 2), the middle of the front of every post of this field.
         markings: how many there are.
         bounds_m: the walls, (x_min, x_max, y_min, y_max).
     """
@@ -59,6 +62,7 @@ class FieldMap:
         self.symmetric = math.isclose(x_min, -x_max) and math.isclose(y_min, -y_max)
         posts = [p for p in field.goal_posts_m() if x_min - 0.5 <= p[0] <= x_max + 0.5]
         self.goals_m = [np.array(posts[i : i + 2]) for i in range(0, len(posts), 2)]
+        self.posts_m = np.array([(x, y + math.copysign(_POST_HALF_M, y)) for x, y in posts]).reshape(-1, 2)
         self._origin = np.array([x_min - _FRAME_M, y_min - _FRAME_M])
         self.columns = round((x_max - x_min + 2.0 * _FRAME_M) / CELL_M)
         self.rows = round((y_max - y_min + 2.0 * _FRAME_M) / CELL_M)

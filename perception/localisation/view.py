@@ -55,10 +55,24 @@ def line_points(
     camera_tilt_rad: FloatArray,
     twist: Twist2,
 ) -> LinePoints | None:
-    """Place a picture's line points on the floor.
+    """Place a picture's line points on the floor; see `floor_points`."""
+    return floor_points(batch.line_points_px, batch.image_size_px, camera, config, tilt_rad, camera_tilt_rad, twist)
+
+
+def floor_points(
+    pixels_px: tuple[Vec2, ...],
+    image_size_px: tuple[int, int],
+    camera: CameraModel,
+    config: MarkingConfig,
+    tilt_rad: Vec2,
+    camera_tilt_rad: FloatArray,
+    twist: Twist2,
+) -> LinePoints | None:
+    """Place pixels on the floor.
 
     Args:
-        batch: the picture; the points are scaled to the camera's own picture size.
+        pixels_px: line points of a picture, or the feet of posts.
+        image_size_px: (width, height) of that picture; they are scaled to the camera's own size.
         camera: as calibrated.
         config: ranges and noise.
         tilt_rad: (pitch, roll) of the body at capture time.
@@ -68,12 +82,12 @@ def line_points(
     Returns:
         The points within range, or None when there are none.
     """
-    if not batch.line_points_px:
+    if not pixels_px:
         return None
     k, mounting = camera.intrinsics, camera.mounting
-    pixels = np.array(batch.line_points_px, dtype=float)
-    pixels[:, 0] *= k.width_px / batch.image_size_px[0]
-    pixels[:, 1] *= k.height_px / batch.image_size_px[1]
+    pixels = np.array(pixels_px, dtype=float)
+    pixels[:, 0] *= k.width_px / image_size_px[0]
+    pixels[:, 1] *= k.height_px / image_size_px[1]
     pitch, roll, yaw = camera_tilt_rad.tolist()
     tilt = (tilt_rad[0] + pitch, tilt_rad[1] + roll)
     places = camera.ground_points(pixels, tilt)

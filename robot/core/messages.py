@@ -118,7 +118,8 @@ class DetectionBatch(Message):
     column, row 0 at the top; empty when not computed. `free_range_m` pairs with it: the ground distance from the
     robot's centre along each column's bearing, as (bearing_rad, range_m), robot frame, counter-clockwise positive.
     `line_points_px` are centres of field lines (column, row), at most some sixty, spread over all lines seen;
-    `line_segments_px` straight pieces of lines (column, row, column, row). Both empty when not computed.
+    `line_segments_px` straight pieces of lines (column, row, column, row); `goal_posts_px` the feet of goal posts (the
+    middle of the post's front, on the floor). All empty when not computed.
     """
 
     frame_seq: int
@@ -128,6 +129,7 @@ class DetectionBatch(Message):
     free_range_m: tuple[Vec2, ...] = ()
     line_points_px: tuple[Vec2, ...] = ()
     line_segments_px: tuple[tuple[float, float, float, float], ...] = ()
+    goal_posts_px: tuple[Vec2, ...] = ()
     model_name: str = ""
     inference_ns: int = 0
 

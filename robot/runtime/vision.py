@@ -1,4 +1,4 @@
-"""Frame in, `DetectionBatch` out: detector, carpet scan, field lines.
+"""Frame in, `DetectionBatch` out: detector, carpet scan, field lines and goal posts.
 
 The same stage on board, in simulation and from files.
 """
@@ -28,6 +28,7 @@ class FloorView:
     free_range_m: tuple[Vec2, ...] = ()
     line_points_px: tuple[Vec2, ...] = ()
     line_segments_px: tuple[tuple[float, float, float, float], ...] = ()
+    goal_posts_px: tuple[Vec2, ...] = ()
 
 
 ScanFloor = Callable[[NDArray[np.uint8], tuple[BoxPx, ...]], FloorView]
@@ -72,6 +73,7 @@ class VisionStage:
             free_range_m=floor.free_range_m,
             line_points_px=floor.line_points_px,
             line_segments_px=floor.line_segments_px,
+            goal_posts_px=floor.goal_posts_px,
             model_name=self.detector.model_name,
             inference_ns=detected_ns - started_ns,
         )
@@ -99,6 +101,7 @@ def make_vision(robot: Robot, detector: Detector) -> VisionStage:
             free_range_m=ranges,
             line_points_px=tuple(point.pixel_px for point in found.points),
             line_segments_px=tuple((*s.ends_px[0], *s.ends_px[1]) for s in found.segments),
+            goal_posts_px=tuple(post.foot_px for post in found.posts),
         )
 
     return VisionStage(detector, scan)

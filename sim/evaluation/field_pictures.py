@@ -20,7 +20,8 @@ from sim.camera.dataset import world_from_optical
 from sim.camera.imaging import ImagePipeline, sample_sensor_style
 from sim.camera.renderer import SceneRenderer
 from sim.camera.shutter import CameraMotion, ShutterWarp
-from sim.camera.style import sample_venue_style
+from sim.camera.style import VenueStyle, sample_venue_style
+from sim.evaluation.post_labels import TruePost, true_posts
 
 MAX_RANGE_M = 4.0
 STEP_M = 0.01
@@ -40,7 +41,8 @@ class FieldPicture:
     (within `MAX_RANGE_M`, not hidden), `weight_px` and `weight_m` (N,) the length that each stands for, `names` the
     marking of each; `junctions` are the visible ones, pixels first; `circle_px` is the centre circle's centre, if at
     least a third of the circle is visible. `width_px` (N,) is how wide the painted line is in the picture, across it.
-    `boxes_px` are the boxes of robots and balls, as a perfect detector gives them.
+    `boxes_px` are the boxes of robots and balls, as a perfect detector gives them; `posts` are the goal posts whose
+    feet are in the picture.
     """
 
     image_bgr: NDArray[np.uint8]
@@ -56,10 +58,17 @@ class FieldPicture:
     crossings_px: FloatArray
     circle_px: tuple[float, float] | None
     boxes_px: tuple[BoxPx, ...]
+    posts: tuple[TruePost, ...] = ()
 
 
 def field_pictures(
-    count: int, seed: int, camera: CameraModel, field: FieldGeometry, *, views_per_venue: int = 4
+    count: int,
+    seed: int,
+    camera: CameraModel,
+    field: FieldGeometry,
+    *,
+    views_per_venue: int = 4,
+    at_goals: bool = False,
 ) -> Iterator[FieldPicture]:
     """Yield pictures of random venues, lights, poses, mountings; the same seed gives the same ones.
 
@@ -69,6 +78,7 @@ def field_pictures(
         camera: the nominal camera; mounting errors are drawn around it (12 mm, 2.5 degrees of pitch, 0.8 of roll).
         field: dimensions.
         views_per_venue: pictures between two changes of venue.
+        at_goals: stand before goals and look at them, rather than anywhere on the field.
 
     Raises:
         SimulationError: no headless renderer.
@@ -81,7 +91,7 @@ def field_pictures(
         pinhole = ShutterWarp(camera, _MARGIN_PX).pinhole
         with SceneRenderer(style, field, RobotBody(), pinhole, robots=_ROBOTS, balls=_BALLS) as renderer:
             for _ in range(min(views_per_venue, count - done)):
-                yield _picture(rng, renderer, camera, field, model, style.line_width_m)
+                yield _picture(rng, renderer, camera, field, model, style, at_goals)
                 done += 1
 
 
@@ -100,22 +110,37 @@ def _mounted(
     )
 
 
+def _pose_anywhere(rng: np.random.Generator, field: FieldGeometry) -> Pose2:
+    x_min, x_max, y_min, y_max = field.wall_bounds_m()
+    return Pose2(
+        float(rng.uniform(x_min + 0.2, x_max - 0.2)),
+        float(rng.uniform(y_min + 0.2, y_max - 0.2)),
+        float(rng.uniform(-math.pi, math.pi)),
+    )
+
+
+def _pose_at_goal(rng: np.random.Generator, field: FieldGeometry) -> Pose2:
+    """Return a pose 0.4 to 4 m before the goal at +x, at most 70 degrees off the axis, looking at it more or less."""
+    _, x_max, y_min, y_max = field.wall_bounds_m()
+    distance, angle = float(rng.uniform(0.4, 4.0)), float(rng.uniform(-1.22, 1.22))
+    goal = 0.5 * field.length_m
+    x = float(np.clip(goal - distance * math.cos(angle), -x_max + 0.2, x_max - 0.2))
+    y = float(np.clip(distance * math.sin(angle), y_min + 0.2, y_max - 0.2))
+    return Pose2(x, y, math.atan2(-y, goal - x) + float(rng.normal(0.0, 0.35)))
+
+
 def _picture(
     rng: np.random.Generator,
     renderer: SceneRenderer,
     nominal: CameraModel,
     field: FieldGeometry,
     model: FieldModel,
-    line_width_m: float,
+    style: VenueStyle,
+    at_goals: bool,
 ) -> FieldPicture:
     camera = _mounted(rng, nominal, 2.5, 0.8, 12.0)
     believed = _mounted(rng, camera, 0.3, 0.3, 2.0)
-    x_min, x_max, y_min, y_max = field.wall_bounds_m()
-    pose = Pose2(
-        float(rng.uniform(x_min + 0.2, x_max - 0.2)),
-        float(rng.uniform(y_min + 0.2, y_max - 0.2)),
-        float(rng.uniform(-math.pi, math.pi)),
-    )
+    pose = _pose_at_goal(rng, field) if at_goals else _pose_anywhere(rng, field)
 
     def ahead(near_m: float) -> tuple[float, float]:
         distance, bearing = float(rng.uniform(near_m, 3.5)), float(rng.uniform(-0.5, 0.5))
@@ -141,7 +166,8 @@ def _picture(
     image = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     ids = warp.warp_labels(renderer.segment(eye))
     upright = [k for k, item in enumerate(renderer.objects) if item.object_class is not ObjectClass.GOAL]
-    return _labelled(image, camera, believed, pose, model, ids, upright, line_width_m)
+    posts = true_posts(camera, pose, field, style.goal_thickness_m, ids, upright)
+    return replace(_labelled(image, camera, believed, pose, model, ids, upright, style.line_width_m), posts=posts)
 
 
 def _labelled(

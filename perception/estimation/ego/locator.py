@@ -125,6 +125,7 @@ class Locator:
         trail = self._robot.trail
         twist = Twist2(trail.twist.vx_m_s, trail.twist.vy_m_s, trail.turn_rate_at(t_ns))
         points = self._markings.points(batch, trail.tilt_at(t_ns).angles_rad, x, twist)
+        posts = self._markings.posts(batch, trail.tilt_at(t_ns).angles_rad, x, twist)
         state = self._monitor.state
         if state is Localisation.LOST and self._search is None:
             self._search = self._new_search(None)
@@ -133,7 +134,7 @@ class Locator:
             if points is None or not self._monitor.on_field:
                 return None
             believed = self._goals_speak(batch, Pose2(float(x[0]), float(x[1]), float(x[2])))
-            return self._track(points, x, p, t_ns, trail.tilt_at(t_ns).sigma_rad, believed)
+            return self._track(points, posts, x, p, t_ns, trail.tilt_at(t_ns).sigma_rad, believed)
         if state is Localisation.TRACKING:
             self._search = None  # goals have found it
             return None
@@ -165,11 +166,18 @@ class Locator:
         return GlobalSearch(self._config.search, self._map, prior) if self._config.search.enabled else None
 
     def _track(
-        self, points: LinePoints, x: FloatArray, p: FloatArray, t_ns: int, tilt_sigma_rad: float, believed: float
+        self,
+        points: LinePoints,
+        posts: LinePoints | None,
+        x: FloatArray,
+        p: FloatArray,
+        t_ns: int,
+        tilt_sigma_rad: float,
+        believed: float,
     ) -> Correction | None:
         cfg = self._config.markings
         interval_s = (t_ns - self._line_ns) / NS_PER_S if self._line_ns is not None else 1.0
-        fit = self._markings.fit(points, x, p, interval_s, tilt_sigma_rad)
+        fit = self._markings.fit(points, x, p, interval_s, tilt_sigma_rad, posts)
         if fit.points >= cfg.min_points:
             # A handful of points may all be false (scratches, a seam): they weigh less than a picture full of lines.
             blend = min(1.0, fit.points / _FULL_PICTURE) * (1.0 - math.exp(-min(interval_s, 0.1) / cfg.doubt_s))

@@ -7,16 +7,17 @@ replays cost no more than a goal's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perception.camera.model import CameraModel
 from perception.estimation.ego.ekf import CAMERA, POSE, SIZE, THETA, Correction
+from perception.estimation.ego.landmarks import Landmarks, near_landmarks
 from perception.localisation.config import MarkingConfig
 from perception.localisation.field_map import FieldMap
-from perception.localisation.view import LinePoints, line_points
+from perception.localisation.view import LinePoints, floor_points, line_points
 from robot.core.geometry import FloatArray, Twist2, rotation, wrap_angle
 from robot.core.messages import DetectionBatch, Vec2
 
@@ -77,8 +78,22 @@ class MarkingModel:
         """Place a picture's line points on the floor by what the state `x` (SIZE,) believes of the camera."""
         return line_points(batch, self._camera, self._config, tilt_rad, x[CAMERA], twist)
 
+    def posts(self, batch: DetectionBatch, tilt_rad: Vec2, x: FloatArray, twist: Twist2) -> LinePoints | None:
+        """Place the feet of a picture's goal posts, as `points` does."""
+        if not self._config.posts:
+            return None
+        config = replace(self._config, sigma_px=self._config.post_sigma_px)
+        seen, size = batch.goal_posts_px, batch.image_size_px
+        return floor_points(seen, size, self._camera, config, tilt_rad, x[CAMERA], twist)
+
     def fit(
-        self, points: LinePoints, x: FloatArray, p: FloatArray, interval_s: float, tilt_sigma_rad: float = 0.0
+        self,
+        points: LinePoints,
+        x: FloatArray,
+        p: FloatArray,
+        interval_s: float,
+        tilt_sigma_rad: float = 0.0,
+        posts: LinePoints | None = None,
     ) -> MarkingFit:
         """Match points against the map from the belief (x, p).
 
@@ -88,6 +103,7 @@ class MarkingModel:
             p: its covariance.
             interval_s: time since the last picture that was used: errors repeat from picture to picture.
             tilt_sigma_rad: what is not known of the body's nod in this picture: it moves all points together.
+            posts: feet of goal posts of that picture; each is taken for the nearest one, if that is near enough.
         """
         cfg = self._config
         prior = p[np.ix_(_FREE, _FREE)]
@@ -106,13 +122,14 @@ class MarkingModel:
         if int(near.sum()) < cfg.min_points:
             return MarkingFit(None, count, explained)
         information = np.linalg.inv(prior)
-        some, found = points[near], found.of(near)
+        some, landmarks = points[near], self._landmarks(posts, x, prior)
+        found = self._with_posts(found.of(near), landmarks, x, step)
         for _ in range(_ITERATIONS):
             weight = self._weight(found)
             weighted = found.by_state * weight[:, None]
             gain = weighted.T @ found.by_state
             step = step - np.linalg.solve(gain + information, weighted.T @ found.offset_m + information @ step)
-            found = self._residuals(some, x, step)
+            found = self._with_posts(self._residuals(some, x, step), landmarks, x, step)
         weight = self._weight(found)
         weighted = found.by_state * weight[:, None]
         return MarkingFit(self._condense(x, step, weighted, found, interval_s, tilt_sigma_rad), count, explained)
@@ -137,6 +154,26 @@ class MarkingModel:
         by_state[:, 2] = nearest.normal[:, 1] * turned[:, 0] - nearest.normal[:, 0] * turned[:, 1]
         by_state[:, 3:] = (normal_in_robot[:, None, :] @ points.by_tilt)[:, 0]
         return _Residuals(nearest.offset_m, variance, by_state, nearest.distance_m, nearest.label)
+
+    def _landmarks(self, posts: LinePoints | None, x: FloatArray, prior: FloatArray) -> Landmarks | None:
+        """Return the posts that pass their gates, each with the place of the one that it is taken for."""
+        if posts is None:
+            return None
+        return near_landmarks(posts, self._map.posts_m, x, prior, self._config.gate_sigmas, self._config.post_sigma_m)
+
+    def _with_posts(
+        self, found: _Residuals, landmarks: Landmarks | None, x: FloatArray, step: FloatArray
+    ) -> _Residuals:
+        if landmarks is None:
+            return found
+        offset, by_state = landmarks.residuals(x, step)
+        return _Residuals(
+            np.concatenate((found.offset_m, offset)),
+            np.concatenate((found.variance_m2, np.ones(len(offset)))),
+            np.concatenate((found.by_state, by_state)),
+            found.distance_m,
+            found.label,
+        )
 
     def _condense(
         self,
