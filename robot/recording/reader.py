@@ -106,9 +106,9 @@ class Recording:
             yield t_capture_ns, jpeg
 
     def _frame_messages(self) -> Iterator[tuple[str, int, bytes]]:
-        beside = frames_path(self.path)
-        source = Recording(beside, salvage=True) if beside.is_file() else self
-        yield from source.messages(FRAMES)
+        beside = [path for path in _frames_beside(self.path) if path.stat().st_size]
+        for source in [Recording(path, salvage=True) for path in beside] or [self]:
+            yield from source.messages(FRAMES)
 
     def end_counts(self) -> dict[str, int]:
         """Return what the writer counted at its end (messages by topic, `dropped_*`); empty when it never ended."""
@@ -129,9 +129,17 @@ class Recording:
         )
 
 
-def frames_path(path: Path) -> Path:
-    """Return where the vision process puts the frames of the run `path`."""
-    return path.with_suffix(".frames.mcap")
+def frames_path(path: Path, before: int = 0) -> Path:
+    """Return where the vision process puts the frames of the run `path`, if it was started `before` times before."""
+    return path.with_suffix(f".frames-{before + 1}.mcap" if before else ".frames.mcap")
+
+
+def _frames_beside(path: Path) -> Iterator[Path]:
+    """Yield the files of frames of a run, in the order of time."""
+    before = 0
+    while (beside := frames_path(path, before)).is_file():
+        yield beside
+        before += 1
 
 
 def parse_compressed_image(data: bytes) -> tuple[int, str, bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import subprocess
@@ -62,7 +61,7 @@ def write_until_it_fails(path: Path) -> None:
                 out.result(result(tick))
                 kept += 1
     except RecordingError as error:
-        print(f"{kept} kept, then {error}")
+        sys.stdout.write(f"{kept} kept, then {error}")
 
 
 def write_in_the_background(path: Path) -> None:
@@ -72,11 +71,13 @@ def write_in_the_background(path: Path) -> None:
         out.result(result(tick))
     out.close()
     out.close()
-    print(f"{sum(out.dropped.values())} dropped, failure: {out.failure}")
+    sys.stdout.write(f"{sum(out.dropped.values())} dropped, failure: {out.failure}")
 
 
 @pytest.mark.parametrize("work", [write_until_it_fails, write_in_the_background])
-def test_a_full_disk_is_one_error_and_what_was_written_can_be_read(work: Callable[[Path], None], tmp_path: Path) -> None:
+def test_a_full_disk_is_one_error_and_what_was_written_can_be_read(
+    work: Callable[[Path], None], tmp_path: Path
+) -> None:
     path = tmp_path / "run.mcap"
     done = in_a_child(work, path)
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from robot.core.clock import MonotonicClock
 from robot.core.messages import CameraFrame, Detection, DetectionBatch, ObjectClass
 from robot.runtime.ordered_pool import OrderedPool
 from robot.runtime.vision import VisionStage
-from robot.runtime.vision_process import run_vision
+from robot.runtime.vision_loop import run_vision
 
 pytestmark = pytest.mark.timeout(60)
 
