@@ -33,6 +33,7 @@ from robot.runtime.vision_process import InlineVision, VisionProcess
 
 FAREWELLS = 5
 _FAREWELL_S = 0.01
+_AGES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +247,7 @@ class _Loop:
         self._options, self._clock, self._pipeline, self._port = options, clock, pipeline, port
         self._vision, self._commands, self._recorder, self._said = vision, commands, recorder, said
         self._pacer = Pacer(clock, robot.config.tick_rate_hz)
-        self._ages_ns: deque[int] = deque(maxlen=100_000)
+        self._ages_ns: deque[int] = deque(maxlen=_AGES)
         self._started = False
         self._recording_lost = False
         self._detections = 0
