@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 
 from robot.cli.main import main
 from robot.core import messages as m
-from robot.core.errors import ConfigError, RecordingError
+from robot.core.errors import ConfigError, DataError, RecordingError
 from robot.recording.header import make_header
 from robot.recording.reader import Recording
 from robot.recording.writer import Recorder, RecordingConfig
+from robot.runtime.line_views import line_views
 from robot.runtime.pipeline import Pipeline
 from robot.runtime.replay import replay, robot_of
 from robot.runtime.robot_config import Robot, open_robot
@@ -211,6 +213,15 @@ def test_the_verb_says_equal_or_different(recorded: tuple[Path, Any], capsys: py
     assert "max_acel" in capsys.readouterr().err
     assert main(["replay", str(recorded[0].parent / "none.mcap")]) == 1
     assert "no such recording" in capsys.readouterr().err
+
+
+def test_lines_are_not_looked_for_with_the_file_of_another_camera(recorded: tuple[Path, Any], robot: Robot) -> None:
+    lens = dataclasses.replace(robot.camera.intrinsics, width_px=320, height_px=240)
+    other = dataclasses.replace(robot.camera, intrinsics=lens)
+    with pytest.raises(DataError, match="are 640x480, but the camera file is for 320x240") as caught:
+        list(line_views(Recording(recorded[0]), robot, other))
+    assert "give the camera file" in caught.value.hint
+    assert list(line_views(Recording(recorded[0]), robot, robot.camera))
 
 
 def test_an_override_must_name_something(recorded: tuple[Path, Any]) -> None:
