@@ -11,6 +11,7 @@ import contextlib
 import json
 import queue
 import threading
+import weakref
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any, Protocol
 import cv2
 import foxglove
 from foxglove.channels import CompressedImageChannel
-from foxglove.mcap import MCAPWriteOptions
+from foxglove.mcap import MCAPWriteOptions, MCAPWriter
 from foxglove.messages import CompressedImage, Timestamp
 from numpy.typing import NDArray
 
@@ -101,6 +102,8 @@ class Recorder:
         self.counts: Counter[str] = Counter()
         self._config = config
         self._context = foxglove.Context()
+        # foxglove waits for its own lock with Python's in hand, which our file needs: two threads would wait for ever.
+        self._lock = threading.Lock()
         options = MCAPWriteOptions(chunk_size=config.chunk_bytes, compression_threads=0)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,6 +113,8 @@ class Recorder:
             raise RecordingError(
                 f"cannot write the recording {path}: {error}", hint="give a folder that can be written and has space"
             ) from error
+        # Left to itself it closes when Python has half ended, asks for our file, and aborts the process.
+        self._at_exit = weakref.finalize(self, _leave, self._file, self._disk, self._lock)
         self._file.write_metadata(METADATA_NAME, header.to_metadata())
         self._images = CompressedImageChannel(FRAMES, context=self._context)
         self._channels = {
@@ -142,7 +147,8 @@ class Recorder:
         jpeg = encode_jpeg(frame.image_bgr, self._config.jpeg_quality)
         stamp = Timestamp(frame.t_capture_ns // NS_PER_S, frame.t_capture_ns % NS_PER_S)
         message = CompressedImage(timestamp=stamp, frame_id=frame.camera_id, data=jpeg, format="jpeg")
-        self._images.log(message, log_time=frame.t_receive_ns)
+        with self._lock:
+            self._images.log(message, log_time=frame.t_receive_ns)
         self._check_disk()
         self.counts[FRAMES] += 1
 
@@ -171,13 +177,14 @@ class Recorder:
         """
         if not self._closed:
             self._closed = True
-            self._file.write_metadata(END_METADATA_NAME, {k: str(v) for k, v in sorted(self.counts.items())})
-            self._file.close()
-            self._disk.close()
+            with self._lock:
+                self._file.write_metadata(END_METADATA_NAME, {k: str(v) for k, v in sorted(self.counts.items())})
+            self._at_exit()
             self._check_disk()
 
     def _write(self, topic: str, t_ns: int, data: bytes) -> None:
-        self._channels[topic].log(data, log_time=t_ns)
+        with self._lock:
+            self._channels[topic].log(data, log_time=t_ns)
         self._check_disk()
         self.counts[topic] += 1
 
@@ -278,6 +285,13 @@ class BackgroundRecorder:
             except Exception as error:  # noqa: BLE001 - a full disk must not stop the robot: kept, and told
                 self.failure = self.failure or error
                 self.dropped[method] += 1
+
+
+def _leave(file: MCAPWriter, disk: DiskFile, lock: threading.Lock) -> None:
+    if lock.acquire(timeout=_CLOSE_S):  # never, while a thread hangs in a write: it then keeps the file for itself
+        file.close()
+        disk.close()
+        lock.release()
 
 
 def encode_jpeg(image_bgr: NDArray[Any], quality: int) -> bytes:

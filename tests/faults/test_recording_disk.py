@@ -94,6 +94,23 @@ def test_a_full_disk_is_one_error_and_what_was_written_can_be_read(
         assert len(read) <= int(done.stdout.split()[0]) + 1 < 2000  # it did not go on
 
 
+def leave_it_open(path: Path) -> None:
+    globals()["kept"] = open_one = Recorder(path, header(), RecordingConfig())
+    open_one.batch(batch(0))
+    behind = Recorder(path.with_suffix(".2.mcap"), header(), RecordingConfig(chunk_bytes=4096))
+    globals()["busy"] = out = BackgroundRecorder(behind, queue_messages=3000)
+    noise = [batch(tick, serial=noisy(tick)) for tick in range(100)]
+    for turn in range(3000):
+        out.batch(noise[turn % 100])
+
+
+def test_a_recorder_that_nobody_closed_does_not_abort_or_hang_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "run.mcap"
+    done = in_a_child(leave_it_open, path)
+    assert done.returncode == 0, done.stderr
+    assert [t.batch.tick for t in Recording(path).ticks()] == [0]
+
+
 def play_on_a_small_disk(path: Path) -> None:
     from robot.cli.main import main
 
