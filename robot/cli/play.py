@@ -8,6 +8,7 @@ Type `start`, `stop` or `halt` and Enter, or give --start. Ctrl-C stops the robo
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from robot.cli._flags import parse_overrides
+from robot.core.errors import ConfigError
 from robot.runtime.onboard import PlayOptions, PlayReport, play
 from robot.runtime.robot_config import open_robot
 
@@ -48,7 +50,13 @@ class Args:
 
 
 def run(args: Args) -> int:
-    """Play and print the report."""
+    """Play and print the report; returns 1 after a crash, and when vision had died and did not come back.
+
+    Raises:
+        ConfigError: a flag is out of range, before anything is opened.
+    """
+    if not 0.0 <= args.seconds < math.inf:
+        raise ConfigError(f"--seconds should be 0 or more, not {args.seconds:g}", hint="0 plays until Ctrl-C")
     overrides = parse_overrides(args.override)
     if args.camera is not None:
         overrides["capture.device"] = args.camera
@@ -63,7 +71,7 @@ def run(args: Args) -> int:
     print(_text(report))
     if recording is not None:
         print(f"recording: {recording}")
-    return 1 if report.crash else 0
+    return 1 if report.crash or report.vision.failure else 0
 
 
 def _typed() -> Iterator[str]:
@@ -91,9 +99,14 @@ def _text(report: PlayReport) -> str:
         f"vision: {vision.analysed} frames ({vision.rate_hz:.1f} Hz), {report.detections} batches used, "
         f"age at use median {report.detection_age.median_ms:.0f} ms, p99 {report.detection_age.p99_ms:.0f} ms",
     ]
+    if vision.died:
+        times = "once" if len(vision.died) == 1 else f"{len(vision.died)} times"
+        end = "it did not come back" if vision.failure else "it was started again"
+        lines.append(f"vision died {times} ({vision.died[-1]}): {end}")
     if capture is not None:
         lines.append(
-            f"camera: {capture.frames} frames, {capture.dropped} dropped, {capture.bad} bad, {capture.stalls} stalls"
+            f"camera: {capture.frames} frames, {capture.dropped} dropped, {capture.bad} bad, {capture.stalls} stalls, "
+            f"{capture.stamped_at_grab} stamped at grab"
         )
     if report.last is not None and report.last.link is not None:
         link = report.last.link
@@ -107,9 +120,9 @@ def _text(report: PlayReport) -> str:
         f"step: median {report.step.median_ms:.2f} ms, p99 {report.step.p99_ms:.2f} ms; medians of stages: {stages}"
     )
     if report.not_recorded or report.recorder_failure:
-        lines.append(f"recorder: {report.not_recorded} messages dropped {report.recorder_failure}")
-    if report.vision.frames_not_recorded:
-        lines.append(f"recorder: {report.vision.frames_not_recorded} frames dropped")
+        lines.append(f"recorder: {report.not_recorded} messages dropped {report.recorder_failure}".rstrip())
+    if vision.frames_not_recorded or vision.recorder_failure:
+        lines.append(f"recorder: {vision.frames_not_recorded} frames not recorded {vision.recorder_failure}".rstrip())
     if report.crash:
         lines.append(f"CRASH (the robot was stopped):\n{report.crash}")
     return "\n".join(lines)

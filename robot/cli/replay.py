@@ -1,6 +1,6 @@
 """Feed a recording through the same pipeline again and compare every result bit for bit.
 
-Exit code 0: all equal. 1: a difference (the first is named), or a tick that was never recorded.
+Exit code 0: all equal. 1: a difference (the first is named), or a tick of which batch or result was never recorded.
 
     blackout replay runs/demo/stage1-seed2.mcap
     blackout replay runs/demo/stage1-seed2.mcap --override control.dock.speed_m_s=0.3     # what would have changed?
@@ -38,9 +38,11 @@ def run(args: Args) -> int:
     print(f"{args.file}: {report.ticks} ticks, {report.duration_s:.1f} s of play, replayed in {wall_s:.1f} s")
     print(f"command bytes: sha256 {report.command_sha256}")
     if report.unfinished:
-        print(f"{report.unfinished} tick(s) have no recorded result: the run ended inside")
+        print("the last tick has no recorded result: the run ended inside it")
     if report.missing:
         print(f"NOT COMPARABLE: {len(report.missing)} tick(s) were dropped by the recorder, first {report.missing[0]}")
+    elif report.dropped:
+        print(f"NOT COMPARABLE: the recorder says that it dropped {report.dropped} batches and results at the end")
     if report.first is not None:
         print(f"DIFFERENT in {report.differing} of {report.ticks} ticks; first at {report.first}")
     elif report.ticks == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,12 @@ from robot.recording.writer import END_METADATA_NAME, FRAMES
 
 MAGIC = b"\x89MCAP0\r\n"
 _LIMIT_BYTES = 2**32
+_TICK = re.compile(rb'\{"tick":(\d+),')
 
 
 @dataclass(frozen=True)
 class RecordedTick:
-    """One tick as recorded: the batch, and the result's JSON text (None where the run ended inside the tick)."""
+    """One tick as recorded: the batch, and the result's JSON text (None: never recorded)."""
 
     batch: TickBatch
     result_json: bytes | None
@@ -62,22 +64,45 @@ class Recording:
                 yield names[record.channel_id], record.log_time, record.data
 
     def ticks(self) -> Iterator[RecordedTick]:
-        """Yield each tick's batch with its result.
+        """Yield each recorded batch with its own result, by tick number; None where that was never recorded.
+
+        Results whose batch the recorder dropped are left out; `rows` shows them.
 
         Raises:
-            RecordingError: results without their batch, i.e. not a file of the one pipeline.
+            RecordingError: see `rows`.
+        """
+        for _, batch, result_json in self.rows():
+            if batch is not None:
+                yield RecordedTick(batch, result_json)
+
+    def rows(self) -> Iterator[tuple[int, TickBatch | None, bytes | None]]:
+        """Yield (tick, batch, result's JSON) of each tick of which at least one was recorded.
+
+        Raises:
+            RecordingError: ticks do not rise: not a file of the one pipeline.
         """
         pending: TickBatch | None = None
+        last = -1
         for topic, _, data in self.messages("batch", "result"):
-            if topic == "batch":
-                if pending is not None:
-                    yield RecordedTick(pending, None)
-                pending = from_json(TickBatch, data)
-            elif pending is not None:
-                yield RecordedTick(pending, data)
+            batch = from_json(TickBatch, data) if topic == "batch" else None
+            tick = batch.tick if batch is not None else _tick_of(data)
+            if batch is None and pending is not None and pending.tick == tick:
+                yield tick, pending, data
                 pending = None
+                continue
+            if tick <= last:
+                raise RecordingError(
+                    f"{self.path}: the {topic} of tick {tick} comes after tick {last}",
+                    hint="give a file that one run of Blackout wrote",
+                )
+            last = tick
+            if pending is not None:
+                yield pending.tick, pending, None
+            pending = batch
+            if batch is None:
+                yield tick, None, data
         if pending is not None:
-            yield RecordedTick(pending, None)
+            yield pending.tick, pending, None
 
     def notes(self, topic: str) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield (t_ns, data) of a free topic such as `truth/pose`."""
@@ -106,9 +131,9 @@ class Recording:
             yield t_capture_ns, jpeg
 
     def _frame_messages(self) -> Iterator[tuple[str, int, bytes]]:
-        beside = frames_path(self.path)
-        source = Recording(beside, salvage=True) if beside.is_file() else self
-        yield from source.messages(FRAMES)
+        beside = [path for path in _frames_beside(self.path) if path.stat().st_size]
+        for source in [Recording(path, salvage=True) for path in beside] or [self]:
+            yield from source.messages(FRAMES)
 
     def end_counts(self) -> dict[str, int]:
         """Return what the writer counted at its end (messages by topic, `dropped_*`); empty when it never ended."""
@@ -129,9 +154,22 @@ class Recording:
         )
 
 
-def frames_path(path: Path) -> Path:
-    """Return where the vision process puts the frames of the run `path`."""
-    return path.with_suffix(".frames.mcap")
+def _tick_of(result_json: bytes) -> int:
+    found = _TICK.match(result_json)
+    return int(found[1]) if found else int(json.loads(result_json)["tick"])
+
+
+def frames_path(path: Path, before: int = 0) -> Path:
+    """Return where the vision process puts the frames of the run `path`, if it was started `before` times before."""
+    return path.with_suffix(f".frames-{before + 1}.mcap" if before else ".frames.mcap")
+
+
+def _frames_beside(path: Path) -> Iterator[Path]:
+    """Yield the files of frames of a run, in the order of time."""
+    before = 0
+    while (beside := frames_path(path, before)).is_file():
+        yield beside
+        before += 1
 
 
 def parse_compressed_image(data: bytes) -> tuple[int, str, bytes]:

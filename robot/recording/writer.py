@@ -7,9 +7,11 @@ a control loop or a camera wait for a disk. MCAP opens in Foxglove and Rerun; fr
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import threading
+import weakref
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any, Protocol
 import cv2
 import foxglove
 from foxglove.channels import CompressedImageChannel
-from foxglove.mcap import MCAPWriteOptions
+from foxglove.mcap import MCAPWriteOptions, MCAPWriter
 from foxglove.messages import CompressedImage, Timestamp
 from numpy.typing import NDArray
 
@@ -28,10 +30,12 @@ from robot.core.errors import RecordingError
 from robot.core.messages import CameraFrame, TickBatch, TickResult
 from robot.core.streams import STREAMS, stream
 from robot.recording.codec import json_schema, to_json
+from robot.recording.disk import DiskFile
 from robot.recording.header import METADATA_NAME, RunHeader
 
 END_METADATA_NAME = "blackout_end"
 FRAMES = stream("camera/frames").name
+_CLOSE_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,11 @@ class RunRecorder(Protocol):
 
 
 class Recorder:
-    """Writes at once; nothing is dropped."""
+    """Writes at once; nothing is dropped.
+
+    Every method raises RecordingError once the disk has failed (full, quota, pulled out). What had been written until
+    then can be read with `--salvage`.
+    """
 
     def __init__(self, path: Path, header: RunHeader, config: RecordingConfig) -> None:
         """Open `path` for writing; an existing file there is replaced.
@@ -94,16 +102,19 @@ class Recorder:
         self.counts: Counter[str] = Counter()
         self._config = config
         self._context = foxglove.Context()
+        # foxglove waits for its own lock with Python's in hand, which our file needs: two threads would wait for ever.
+        self._lock = threading.Lock()
         options = MCAPWriteOptions(chunk_size=config.chunk_bytes, compression_threads=0)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = foxglove.open_mcap(
-                str(path), allow_overwrite=True, context=self._context, writer_options=options
-            )
+            self._disk = DiskFile(path)
+            self._file = foxglove.open_mcap(self._disk, context=self._context, writer_options=options)
         except (OSError, RuntimeError) as error:
             raise RecordingError(
                 f"cannot write the recording {path}: {error}", hint="give a folder that can be written and has space"
             ) from error
+        # Left to itself it closes when Python has half ended, asks for our file, and aborts the process.
+        self._at_exit = weakref.finalize(self, _leave, self._file, self._disk, self._lock)
         self._file.write_metadata(METADATA_NAME, header.to_metadata())
         self._images = CompressedImageChannel(FRAMES, context=self._context)
         self._channels = {
@@ -115,23 +126,30 @@ class Recorder:
         }
         self._next_frame_ns: int | None = None
         self._closed = False
+        if self._disk.failure is not None:
+            self.close()
 
     def batch(self, batch: TickBatch) -> None:
         """See `RunRecorder.batch`."""
+        self._check_disk()
         self._write("batch", batch.t_now_ns, to_json(batch))
 
     def result(self, result: TickResult) -> None:
         """See `RunRecorder.result`."""
+        self._check_disk()
         self._write("result", result.t_now_ns, to_json(result))
 
     def frame(self, frame: CameraFrame) -> None:
         """See `RunRecorder.frame`."""
+        self._check_disk()
         if not self.frame_is_due(frame.t_capture_ns):
             return
         jpeg = encode_jpeg(frame.image_bgr, self._config.jpeg_quality)
         stamp = Timestamp(frame.t_capture_ns // NS_PER_S, frame.t_capture_ns % NS_PER_S)
         message = CompressedImage(timestamp=stamp, frame_id=frame.camera_id, data=jpeg, format="jpeg")
-        self._images.log(message, log_time=frame.t_receive_ns)
+        with self._lock:
+            self._images.log(message, log_time=frame.t_receive_ns)
+        self._check_disk()
         self.counts[FRAMES] += 1
 
     def frame_is_due(self, t_capture_ns: int) -> bool:
@@ -152,15 +170,30 @@ class Recorder:
         self._write(topic, t_ns, json.dumps(data, separators=(",", ":")).encode())
 
     def close(self) -> None:
-        """See `RunRecorder.close`; also writes how much was kept. Calling it again does nothing."""
+        """See `RunRecorder.close`; also writes how much was kept. Calling it again does nothing.
+
+        Raises:
+            RecordingError: the disk has failed, now or before: the file is cut.
+        """
         if not self._closed:
             self._closed = True
-            self._file.write_metadata(END_METADATA_NAME, {k: str(v) for k, v in sorted(self.counts.items())})
-            self._file.close()
+            with self._lock:
+                self._file.write_metadata(END_METADATA_NAME, {k: str(v) for k, v in sorted(self.counts.items())})
+            self._at_exit()
+            self._check_disk()
 
     def _write(self, topic: str, t_ns: int, data: bytes) -> None:
-        self._channels[topic].log(data, log_time=t_ns)
+        with self._lock:
+            self._channels[topic].log(data, log_time=t_ns)
+        self._check_disk()
         self.counts[topic] += 1
+
+    def _check_disk(self) -> None:
+        if self._disk.failure is not None:
+            raise RecordingError(
+                f"the recording {self.path} is cut, the disk failed: {self._disk.failure}",
+                hint=f"make space; read what is there with: blackout replay --salvage {self.path}",
+            ) from self._disk.failure
 
     def __enter__(self) -> Recorder:
         return self
@@ -168,19 +201,29 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except RecordingError:
+            if error is None:  # otherwise the error that is on its way says more, or the same
+                raise
 
 
 class BackgroundRecorder:
     """Hands messages to a thread that owns a `Recorder`; a full queue drops the new message and counts it.
 
-    A dropped batch shows in the file as a missing tick, which `blackout replay` reports; `dropped` counts by topic.
+    A dropped batch shows in the file as a missing tick, which `blackout replay` reports.
+
+    Attributes:
+        dropped: messages that are not in the file, by kind.
+        failure: the first error of the recorder, None while all is well. A full disk must not stop the robot: it is
+            kept here, and whoever plays tells it. No method raises it.
     """
 
     def __init__(self, recorder: Recorder, queue_messages: int) -> None:
         self.dropped: Counter[str] = Counter()
         self.failure: BaseException | None = None
         self._recorder = recorder
+        self._closed = False
         self._queue: queue.Queue[tuple[str, Any] | None] = queue.Queue(maxsize=queue_messages)
         self._thread = threading.Thread(target=self._drain, name="recorder", daemon=True)
         self._thread.start()
@@ -207,12 +250,23 @@ class BackgroundRecorder:
         self._put("note", (topic, t_ns, data))
 
     def close(self) -> None:
-        """Write what waits, note what was dropped, finish the file."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join(timeout=10.0)
+        """Write what waits, note what was dropped, finish the file; after ten seconds of a stuck disk, give up."""
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(queue.Full):  # then the thread still has a message that the disk does not take
+            self._queue.put(None, timeout=_CLOSE_S)
+            self._thread.join(timeout=_CLOSE_S)
+        if self._thread.is_alive():  # it holds the file: closing that would wait as long
+            self.failure = self.failure or RecordingError(
+                f"the disk did not take the end of {self.path} within {_CLOSE_S:g} s", hint="use a faster disk"
+            )
+            return
         self._recorder.counts.update({f"dropped_{k}": v for k, v in self.dropped.items()})
-        self._recorder.close()
+        try:
+            self._recorder.close()
+        except RecordingError as error:
+            self.failure = self.failure or error
 
     def _put(self, method: str, value: Any) -> None:
         try:
@@ -228,9 +282,16 @@ class BackgroundRecorder:
                     self._recorder.note(*value)
                 else:
                     getattr(self._recorder, method)(value)
-            except Exception as error:  # noqa: BLE001 - a full disk must not stop the robot: kept, shown at the end
+            except Exception as error:  # noqa: BLE001 - a full disk must not stop the robot: kept, and told
                 self.failure = self.failure or error
                 self.dropped[method] += 1
+
+
+def _leave(file: MCAPWriter, disk: DiskFile, lock: threading.Lock) -> None:
+    if lock.acquire(timeout=_CLOSE_S):  # never, while a thread hangs in a write: it then keeps the file for itself
+        file.close()
+        disk.close()
+        lock.release()
 
 
 def encode_jpeg(image_bgr: NDArray[Any], quality: int) -> bytes:

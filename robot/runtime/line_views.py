@@ -14,6 +14,7 @@ from perception.estimation.estimator import Estimator
 from perception.field.boundary import CarpetConfig, CarpetScanner
 from perception.field.lines import LineConfig, LineFinder
 from robot.core.clock import NS_PER_S
+from robot.core.errors import DataError
 from robot.core.messages import CameraFrame, DetectionBatch, Vec2
 from robot.recording.reader import Recording
 from robot.runtime.robot_config import Robot
@@ -30,11 +31,23 @@ class PictureLines:
         self, camera: CameraModel, carpet: CarpetConfig | None = None, lines: LineConfig | None = None
     ) -> None:
         self._scanner, self._finder = CarpetScanner(carpet, camera), LineFinder(lines or LineConfig(), camera)
+        self._size_px = (camera.intrinsics.width_px, camera.intrinsics.height_px)
 
     def find(
         self, image_bgr: np.ndarray, tilt_rad: Vec2 = (0.0, 0.0)
     ) -> tuple[tuple[tuple[float, float, float, float], ...], tuple[Vec2, ...]]:
-        """Return (segments, points), pixels."""
+        """Return (segments, points), pixels.
+
+        Raises:
+            DataError: the picture has not the size of the camera that it is read by.
+        """
+        size = image_bgr.shape[1::-1]
+        if size != self._size_px:
+            raise DataError(
+                f"the pictures are {size[0]}x{size[1]}, but the camera file is for "
+                f"{self._size_px[0]}x{self._size_px[1]}",
+                hint="give the camera file of the camera that took them, at the size at which it was calibrated",
+            )
         edge, mask = self._scanner.scan_with_mask(image_bgr)
         found = self._finder.find(image_bgr, mask, edge, (), tilt_rad)
         return tuple((*s.ends_px[0], *s.ends_px[1]) for s in found.segments), tuple(p.pixel_px for p in found.points)
@@ -54,6 +67,9 @@ def line_views(
         camera: the camera file to find lines with, where pictures are recorded.
         localise: let lines found on board correct the pose, as in play: what that teaches of the gyro's bias and scale
             makes dead reckoning better, as long as the camera file is right.
+
+    Raises:
+        DataError: lines are to be found in pictures of another size than the camera's.
     """
     link = Link(robot.config.link, body_parameters(robot.config.body))
     estimator = Estimator(robot.config.estimation, robot.config.body, robot.field, camera)

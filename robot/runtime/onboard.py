@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import control.plays  # noqa: F401 - importing the package registers its files
+from control.plays.play import PLAYS
 from firmware_bridge.transport.base import open_transport
 from firmware_bridge.transport.reconnect import StablePort
 from robot.core.clock import NS_PER_S, Clock, MonotonicClock
+from robot.core.errors import ConfigError
 from robot.core.messages import Mode, RefereeCode, RefereeCommand, TickBatch, TickResult
 from robot.recording.header import make_header
 from robot.recording.reader import frames_path
@@ -23,10 +26,14 @@ from robot.runtime.pipeline import Pipeline
 from robot.runtime.port import SerialPort
 from robot.runtime.realtime import StopFlag, realtime
 from robot.runtime.robot_config import Robot
-from robot.runtime.vision_process import InlineVision, Vision, VisionProcess, VisionReport
+from robot.runtime.supervisor import MOVING
+from robot.runtime.vision_keeper import KeptVision
+from robot.runtime.vision_loop import Vision, VisionReport
+from robot.runtime.vision_process import InlineVision, VisionProcess
 
 FAREWELLS = 5
 _FAREWELL_S = 0.01
+_AGES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +57,10 @@ class PlayOptions:
 
 @dataclass(kw_only=True)
 class PlayReport:
-    """What happened; printed at the end, also after Ctrl-C."""
+    """What happened; printed at the end, also after Ctrl-C.
+
+    `detections` counts the batches that ticks used; `detection_age` is that of the last 100 000.
+    """
 
     ticks: int = 0
     duration_s: float = 0.0
@@ -96,12 +106,29 @@ class Commands:
             taken.append(self._waiting.popleft())
         return tuple(taken)
 
-    def listen(self, lines: Iterator[str]) -> None:
-        """Follow typed words, in a thread that dies with the process; end of input is no command."""
+    def listen(
+        self,
+        lines: Iterator[str],
+        *,
+        said: Callable[[str], None] = lambda _: None,
+        moving: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Follow typed words, in a thread that dies with the process; end of input is no command.
+
+        Args:
+            lines: what is typed; empty lines are no words.
+            said: is told of each unknown word.
+            moving: says whether the robot may be moving: then an unknown word is HALT. Whoever types something at a
+                robot that drives wants it to stop, and has no time for spelling.
+        """
 
         def follow() -> None:
             for line in lines:
-                code = self.WORDS.get(line.strip().lower())
+                word = line.strip().lower()
+                code = self.WORDS.get(word)
+                if word and code is None:
+                    said(f"unknown word {word!r}: start, stop or halt")
+                    code = RefereeCode.HALT if moving() else None
                 if code is not None:
                     self.say(code)
 
@@ -124,12 +151,14 @@ def play(
         said: is told about changes, one line each.
 
     Raises:
+        ConfigError: there is no play for the stage; before anything is opened.
         LinkError, CameraError, DetectorError, RecordingError: at the start, before anything moves.
     """
+    _check_stage(options.stage)
     clock = MonotonicClock()
     report = PlayReport()
     with StopFlag().installed() as stopping, contextlib.ExitStack() as cleanup:
-        vision = _start_vision(robot, options, clock, stopping)
+        vision = _start_vision(robot, options, clock, stopping, said)
         cleanup.callback(vision.close)
         recorder = _start_recorder(robot, options, vision)
         if recorder is not None:
@@ -138,9 +167,9 @@ def play(
         cleanup.callback(port.close)
         pipeline = Pipeline(robot.config, robot.camera, robot.field, time.perf_counter_ns)
         commands = Commands(clock, options.stage)
-        if lines is not None:
-            commands.listen(lines)
         loop = _Loop(robot, options, clock, pipeline, port, vision, commands, recorder, said)
+        if lines is not None:
+            commands.listen(lines, said=said, moving=loop.moving)
         try:
             loop.run(stopping, report)
         except Exception:  # noqa: BLE001 - whatever it was: STOP first, then tell
@@ -163,11 +192,27 @@ def play(
     return report
 
 
-def _start_vision(robot: Robot, options: PlayOptions, clock: Clock, stopping: StopFlag) -> Vision:
-    frames = frames_path(options.recording) if options.recording is not None else None
-    if options.vision == "inline":
-        return InlineVision(robot, frames, clock)
-    return VisionProcess(robot, frames, stopping=stopping)
+def _check_stage(stage: int) -> None:
+    """Refuse a stage that nobody can play: the robot would be armed and stand.
+
+    Raises:
+        ConfigError: with the stages that there are.
+    """
+    if f"stage{stage}" not in PLAYS:
+        known = ", ".join(name.removeprefix("stage") for name in PLAYS.names())
+        raise ConfigError(f"there is no play for stage {stage}", hint=f"give --stage one of: {known}")
+
+
+def _start_vision(
+    robot: Robot, options: PlayOptions, clock: Clock, stopping: StopFlag, said: Callable[[str], None]
+) -> Vision:
+    def start(before: int, closing: Callable[[], bool]) -> Vision:
+        frames = frames_path(options.recording, before) if options.recording is not None else None
+        if options.vision == "inline":
+            return InlineVision(robot, frames, clock)
+        return VisionProcess(robot, frames, stopping=lambda: stopping() or closing())
+
+    return KeptVision(start, said)
 
 
 def _start_recorder(robot: Robot, options: PlayOptions, vision: Vision) -> BackgroundRecorder | None:
@@ -203,10 +248,15 @@ class _Loop:
         self._options, self._clock, self._pipeline, self._port = options, clock, pipeline, port
         self._vision, self._commands, self._recorder, self._said = vision, commands, recorder, said
         self._pacer = Pacer(clock, robot.config.tick_rate_hz)
-        self._ages_ns: deque[int] = deque(maxlen=100_000)
+        self._ages_ns: deque[int] = deque(maxlen=_AGES)
         self._started = False
-        self._vision_was_alive = True
+        self._recording_lost = False
+        self._detections = 0
         self._last: TickResult | None = None
+
+    def moving(self) -> bool:
+        """True while the robot may be moving; asked from any thread."""
+        return self._last is not None and self._last.mode in MOVING
 
     def run(self, stopping: StopFlag, report: PlayReport) -> None:
         """Tick until told to stop."""
@@ -228,7 +278,7 @@ class _Loop:
             report.duration_s = (self._clock.now_ns() - begun_ns) / NS_PER_S
             report.periods, report.lateness = self._pacer.periods(), self._pacer.lateness()
             report.overruns = self._pacer.overruns
-            report.detections = len(self._ages_ns)
+            report.detections = self._detections
             report.detection_age = Spread.of_ns(list(self._ages_ns))
             report.last = self._last
 
@@ -238,6 +288,7 @@ class _Loop:
         self._start_when_ready()
         referee = self._commands.take()
         now_ns = self._clock.now_ns()  # after all was taken: nothing in a batch is younger than the batch
+        self._detections += len(detections)
         self._ages_ns.extend(now_ns - seen.t_capture_ns for seen in detections)
         batch = TickBatch(tick=tick, t_now_ns=now_ns, detections=detections, serial=serial, referee=referee)
         if self._recorder is not None:
@@ -263,6 +314,7 @@ class _Loop:
             self._said(f"plan {result.plan.skill}: {result.plan.state} ({result.plan.reason})")
         for fault in result.faults:
             self._said(f"fault {fault.code} {fault.detail}")
-        if self._vision_was_alive and not self._vision.alive:
-            self._vision_was_alive = False
-            self._said("vision has ended")
+        failure = self._recorder.failure if self._recorder is not None else None
+        if failure is not None and not self._recording_lost:
+            self._recording_lost = True
+            self._said(f"recording has failed: {failure}")

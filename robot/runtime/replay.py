@@ -29,8 +29,10 @@ class ReplayReport:
         ticks: results compared.
         differing: ticks whose result differs.
         first: the first difference, if any.
-        missing: ticks that the recorder dropped: a replay cannot be bit-equal after them.
-        unfinished: ticks without a recorded result (the run ended inside them).
+        missing: ticks whose batch or result the recorder dropped: after a lost batch nothing can be bit-equal, and what
+            a lost result was cannot be said.
+        dropped: batches and results that the recorder itself says it dropped, also those of a run's end.
+        unfinished: 1 where the last tick has no recorded result (the run ended inside it), or 0.
         command_sha256: over all recomputed command bytes.
         duration_s: recorded time.
     """
@@ -39,6 +41,7 @@ class ReplayReport:
     differing: int = 0
     first: Difference | None = None
     missing: list[int] = field(default_factory=list)
+    dropped: int = 0
     unfinished: int = 0
     command_sha256: str = ""
     duration_s: float = 0.0
@@ -46,7 +49,7 @@ class ReplayReport:
     @property
     def equal(self) -> bool:
         """True when every tick was there and every result was the same."""
-        return self.ticks > 0 and self.differing == 0 and not self.missing
+        return self.ticks > 0 and self.differing == 0 and not self.missing and not self.dropped
 
 
 def robot_of(recording: Recording, overrides: Mapping[str, Any] | None = None) -> Robot:
@@ -94,25 +97,30 @@ def replay(path: Path, *, salvage: bool = False, overrides: Mapping[str, Any] | 
     pipeline = Pipeline(robot.config, robot.camera, robot.field)
     report = ReplayReport()
     digest = hashlib.sha256()
-    expected_tick: int | None = None
-    first_ns = last_ns = 0
-    for recorded in recording.ticks():
-        batch = recorded.batch
-        if expected_tick is None:
-            first_ns = batch.t_now_ns
-        else:
-            report.missing.extend(range(expected_tick, batch.tick))
-        expected_tick, last_ns = batch.tick + 1, batch.t_now_ns
+    expected_tick, no_result = 0, False
+    first_ns: int | None = None
+    last_ns = 0
+    for tick, batch, result_json in recording.rows():
+        if no_result:  # the run went on, so it did not end inside that tick
+            report.missing.append(expected_tick - 1)
+        report.missing.extend(range(expected_tick, tick))
+        expected_tick, no_result = tick + 1, result_json is None
+        if batch is None:
+            report.missing.append(tick)
+            continue
+        first_ns, last_ns = batch.t_now_ns if first_ns is None else first_ns, batch.t_now_ns
         result = pipeline.step(batch)
         digest.update(result.bytes_out)
-        if recorded.result_json is None:
-            report.unfinished += 1
+        if result_json is None:
             continue
         report.ticks += 1
-        difference = first_difference(batch.tick, recorded.result_json, to_json(result))
+        difference = first_difference(tick, result_json, to_json(result))
         if difference is not None:
             report.differing += 1
             report.first = report.first or difference
+    report.unfinished = int(no_result)
+    counts = recording.end_counts()
+    report.dropped = counts.get("dropped_batch", 0) + counts.get("dropped_result", 0)
     report.command_sha256 = digest.hexdigest()
-    report.duration_s = (last_ns - first_ns) / NS_PER_S
+    report.duration_s = (last_ns - (first_ns or 0)) / NS_PER_S
     return report

@@ -36,6 +36,7 @@ def without_nonsense(batch: DetectionBatch) -> DetectionBatch | None:
     # Comparisons with NaN are false: no more tests are needed.
     boxes = tuple(d for d in batch.detections if math.isfinite(d.score) and _is_box(d.box_px))
     points = tuple(p for p in batch.line_points_px if left <= p[0] <= right and top <= p[1] <= bottom)
+    posts = tuple(p for p in batch.goal_posts_px if left <= p[0] <= right and top <= p[1] <= bottom)
     segments = tuple(
         s
         for s in batch.line_segments_px
@@ -51,6 +52,7 @@ def without_nonsense(batch: DetectionBatch) -> DetectionBatch | None:
     kept = (
         len(boxes) == len(batch.detections)
         and len(points) == len(batch.line_points_px)
+        and len(posts) == len(batch.goal_posts_px)
         and len(segments) == len(batch.line_segments_px)
         and len(edge) == len(batch.carpet_edge_px)
         and len(ranges) == len(batch.free_range_m)
@@ -64,6 +66,7 @@ def without_nonsense(batch: DetectionBatch) -> DetectionBatch | None:
         free_range_m=ranges,
         line_points_px=points,
         line_segments_px=segments,
+        goal_posts_px=posts,
     )
 
 

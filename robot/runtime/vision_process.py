@@ -6,131 +6,34 @@ Images never cross: what comes over the pipe is a `DetectionBatch`, a few hundre
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
+import logging
 import multiprocessing
 import signal
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
-import cv2
-
-from perception.capture.opening import open_source
-from perception.capture.source import CaptureStats, FrameSource
-from perception.detection.detector import load_detector
+from perception.capture.source import CaptureStats
 from robot.core.clock import NS_PER_S, Clock, MonotonicClock
-from robot.core.errors import CameraError, DetectorError, RobotError
-from robot.core.messages import CameraFrame, DetectionBatch
+from robot.core.errors import CameraError, DetectorError, RecordingError, RobotError
+from robot.core.messages import DetectionBatch
 from robot.recording.codec import from_json, to_json
-from robot.recording.header import make_header
-from robot.recording.writer import BackgroundRecorder, Recorder
-from robot.runtime.ordered_pool import OrderedPool
 from robot.runtime.robot_config import Robot
-from robot.runtime.vision import VisionStage, make_vision
+from robot.runtime.vision_loop import VisionReport, frame_recorder, open_vision, run_vision
+
+LOG = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _STOP_S = 3.0
 _READY, _DETECTIONS, _ERROR, _STATS = b"R", b"D", b"E", b"S"
-
-
-@dataclass(frozen=True, kw_only=True)
-class VisionReport:
-    """What vision did: frames analysed, their rate, the capture's counters, frames that the recorder dropped."""
-
-    analysed: int = 0
-    duration_s: float = 0.0
-    capture: CaptureStats | None = None
-    frames_not_recorded: int = 0
-
-    @property
-    def rate_hz(self) -> float:
-        """Analysed frames per second."""
-        return self.analysed / self.duration_s if self.duration_s > 0 else 0.0
-
-
-class Vision(Protocol):
-    """What the control loop needs of vision."""
-
-    model: dict[str, str]
-
-    @property
-    def alive(self) -> bool:
-        """False once it has ended, for whatever reason."""
-        ...
-
-    def take(self) -> list[DetectionBatch]:
-        """Return what has been seen since the last call; never waits."""
-        ...
-
-    def close(self) -> VisionReport:
-        """End it and return what it did; calling it again returns the same."""
-        ...
-
-
-def run_vision(
-    source: FrameSource,
-    stages: Sequence[VisionStage],
-    clock: Clock,
-    send: Callable[[DetectionBatch], None],
-    stopping: Callable[[], bool],
-    recorder: BackgroundRecorder | None,
-) -> VisionReport:
-    """Capture, detect, send; until told to stop or the source ends. Several stages take frames in turn, at once."""
-    analysed, started_ns = 0, clock.now_ns()
-
-    def deliver(frame: CameraFrame, batch: DetectionBatch) -> None:
-        nonlocal analysed
-        send(batch if batch.seq == analysed else replace(batch, seq=analysed))  # each stage counts for itself
-        analysed += 1
-        if recorder is not None:
-            recorder.frame(frame)
-
-    if len(stages) == 1:
-        while not stopping() and not source.ended:
-            frame = source.next_frame(_POLL_S)
-            if frame is not None:
-                deliver(frame, stages[0].process(frame, clock=clock))
-    else:
-        workers = [functools.partial(stage.process, clock=clock) for stage in stages]
-        with OrderedPool(workers, deliver) as pool:
-            while not stopping() and not source.ended:
-                pool.wait_idle()  # before the frame is taken: a waiting frame only grows old
-                frame = source.next_frame(_POLL_S)
-                if frame is not None:
-                    pool.submit(frame)
-    if recorder is not None:
-        recorder.close()
-    return VisionReport(
-        analysed=analysed,
-        duration_s=(clock.now_ns() - started_ns) / NS_PER_S,
-        capture=source.stats,
-        frames_not_recorded=recorder.dropped["frame"] if recorder is not None else 0,
-    )
-
-
-def _open(robot: Robot, clock: Clock) -> tuple[FrameSource, list[VisionStage], dict[str, str]]:
-    cv2.setNumThreads(1)
-    detectors = [load_detector(robot.config.detection) for _ in range(robot.config.vision.workers)]
-    for detector in detectors:
-        detector.warm_up()
-    model = {"name": detectors[0].model_name, "sha256": detectors[0].sha256, "runs": detectors[0].description}
-    return open_source(robot.config.capture, clock), [make_vision(robot, d) for d in detectors], model
-
-
-def _frame_recorder(robot: Robot, path: Path | None, model: dict[str, str]) -> BackgroundRecorder | None:
-    if path is None or robot.config.recording.frame_rate_hz == 0.0:
-        return None
-    header = make_header(
-        kind="frames", robot=robot.config, camera=robot.camera, field_geometry=robot.field, model=model, run={}
-    )
-    recording = robot.config.recording
-    return BackgroundRecorder(Recorder(path, header, recording), queue_messages=min(recording.queue_messages, 16))
+_ERRORS: dict[str, type[RobotError]] = {"camera": CameraError, "recording": RecordingError}
 
 
 class InlineVision:
@@ -139,17 +42,37 @@ class InlineVision:
     Raises:
         CameraError: the camera does not open.
         DetectorError: the model does not load.
+        RecordingError: the frames' file cannot be written.
     """
 
     def __init__(self, robot: Robot, frames_path: Path | None, clock: Clock) -> None:
-        self._source, stages, self.model = _open(robot, clock)
+        self._source, stages, self.model = open_vision(robot, clock)
         self._seen: deque[DetectionBatch] = deque()
         self._stop = threading.Event()
         self._report = VisionReport()
-        recorder = _frame_recorder(robot, frames_path, self.model)
+        try:
+            recorder = frame_recorder(robot, frames_path, self.model)
+        except RecordingError:
+            self._source.close()
+            raise
+        sent, begun_ns = 0, clock.now_ns()
+
+        def send(batch: DetectionBatch) -> None:
+            nonlocal sent
+            sent += 1
+            self._seen.append(batch)
 
         def loop() -> None:
-            self._report = run_vision(self._source, stages, clock, self._seen.append, self._stop.is_set, recorder)
+            try:
+                self._report = run_vision(self._source, stages, clock, send, self._stop.is_set, recorder)
+            except Exception as error:
+                LOG.exception("vision died")
+                self._report = VisionReport(
+                    analysed=sent,
+                    duration_s=(clock.now_ns() - begun_ns) / NS_PER_S,
+                    capture=self._source.stats,
+                    failure=_name(error),
+                )
 
         self._thread = threading.Thread(target=loop, name="vision", daemon=True)
         self._thread.start()
@@ -177,6 +100,8 @@ class InlineVision:
 class VisionProcess:
     """Vision in a process of its own; it ends when this object is closed, and also when this process dies.
 
+    `take` and `close` may be called from different threads.
+
     Args:
         robot: its camera and detector.
         frames_path: where it records frames, or None.
@@ -184,7 +109,7 @@ class VisionProcess:
         stopping: asked while waiting for the start, so that Ctrl-C works there too.
 
     Raises:
-        CameraError, DetectorError: it could not start; the child's own words.
+        CameraError, DetectorError, RecordingError: it could not start; the child's own words, or its exit code.
     """
 
     def __init__(
@@ -203,68 +128,101 @@ class VisionProcess:
         self._seen: deque[DetectionBatch] = deque()
         self._report: VisionReport | None = None
         self._error: dict[str, str] | None = None
+        self._reading = threading.Lock()
+        self._gone = self._ended = False
+        self._analysed = 0
         self.model: dict[str, str] = {}
         try:
             self._wait_ready(start_timeout_s, stopping)
         except BaseException:
             self._end()
             raise
+        self._begun_s = self._last_s = time.monotonic()
 
     def _wait_ready(self, timeout_s: float, stopping: Callable[[], bool]) -> None:
-        for _ in range(int(timeout_s / _POLL_S)):
-            if self._pipe.poll(_POLL_S):
-                self._receive()
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            self._wait_for_words()
             if self.model or stopping():
                 return
-            if self._error is not None or not self._process.is_alive():
-                error = self._error or {"code": "detector", "message": "the vision process died at its start"}
-                kind = CameraError if error["code"] == "camera" else DetectorError
-                raise kind(error["message"], hint=error.get("hint", ""))
+            if self._error is not None:
+                kind = _ERRORS.get(self._error["code"], DetectorError)
+                raise kind(self._error["message"], hint=self._error["hint"])
+            if self._gone:
+                raise DetectorError(
+                    f"the vision process died at its start ({self._exit()})", hint="try --vision inline"
+                )
         raise DetectorError(f"the vision process was not ready within {timeout_s:g} s", hint="try --vision inline")
 
     @property
     def alive(self) -> bool:
         """See `Vision.alive`."""
-        return self._report is None and self._process.is_alive()
+        return self._report is None and not self._gone and self._process.is_alive()
 
     def take(self) -> list[DetectionBatch]:
         """See `Vision.take`."""
         self._receive()
-        taken = list(self._seen)
-        self._seen.clear()
+        taken = []
+        while self._seen:
+            taken.append(self._seen.popleft())
         return taken
 
     def close(self) -> VisionReport:
         """See `Vision.close`."""
-        if self._report is None:
+        if self._ended:
+            return self._report or VisionReport()
+        was_alive = self.alive
+        if was_alive:
             with contextlib.suppress(OSError):
                 self._pipe.send_bytes(b"stop")
-            for _ in range(int(_STOP_S / _POLL_S)):
-                if self._report is not None or not self._process.is_alive():
-                    break
-                if self._pipe.poll(_POLL_S):
-                    self._receive()
+        deadline_s = time.monotonic() + _STOP_S
+        while self._report is None and not self._gone and time.monotonic() < deadline_s:
+            self._wait_for_words()
         self._end()
-        self._report = self._report or VisionReport()
+        if self._report is None:  # killed, or it died: what came from it is all that is known
+            why = self._error["message"] if self._error is not None else self._exit()
+            self._report = VisionReport(
+                analysed=self._analysed,
+                duration_s=self._last_s - self._begun_s,
+                failure=why if self._error is not None or not was_alive else f"did not end in time ({why})",
+            )
         return self._report
+
+    def _wait_for_words(self) -> None:
+        """Wait a moment for the child, and take in what it says; a child that has gone is not waited for."""
+        with contextlib.suppress(OSError):  # a broken pipe: told by `_receive`
+            self._pipe.poll(_POLL_S)
+        dead = not self._process.is_alive()  # asked first: whatever it said, it said before
+        self._receive()
+        self._gone = self._gone or dead
 
     def _receive(self) -> None:
         """Take in all messages that wait in the pipe."""
         try:
-            while self._pipe.poll(0):
-                data = self._pipe.recv_bytes()
-                kind, body = data[:1], data[1:]
-                if kind == _DETECTIONS:
-                    self._seen.append(from_json(DetectionBatch, body))
-                elif kind == _READY:
-                    self.model = json.loads(body)
-                elif kind == _ERROR:
-                    self._error = json.loads(body)
-                elif kind == _STATS:
-                    stats: dict[str, Any] = json.loads(body)
-                    self._report = VisionReport(**{**stats, "capture": CaptureStats(**stats["capture"])})
+            with self._reading:
+                while not self._gone and self._pipe.poll(0):
+                    self._take_in(self._pipe.recv_bytes())
         except (EOFError, OSError):
-            return  # the child has gone: `alive` says so
+            self._gone = True  # `alive` says so, `close` says why
+
+    def _take_in(self, data: bytes) -> None:
+        kind, body = data[:1], data[1:]
+        if kind == _DETECTIONS:
+            self._seen.append(from_json(DetectionBatch, body))
+            self._analysed += 1
+            self._last_s = time.monotonic()
+        elif kind == _READY:
+            self.model = json.loads(body)
+        elif kind == _ERROR:
+            self._error = json.loads(body)
+        elif kind == _STATS:
+            stats: dict[str, Any] = json.loads(body)
+            stats["died"] = tuple(stats["died"])
+            self._report = VisionReport(**{**stats, "capture": CaptureStats(**stats["capture"])})
+
+    def _exit(self) -> str:
+        self._process.join(_STOP_S)  # a closed pipe comes a little before the exit code
+        return f"exit {self._process.exitcode}"
 
     def _end(self) -> None:
         self._process.join(_STOP_S)
@@ -274,7 +232,9 @@ class VisionProcess:
         if self._process.is_alive():
             self._process.kill()
             self._process.join(1.0)
-        self._pipe.close()
+        with self._reading:
+            self._gone = self._ended = True
+            self._pipe.close()
 
 
 def _child(pipe: Connection, robot: Robot, frames_path: Path | None) -> None:
@@ -297,21 +257,28 @@ def _child(pipe: Connection, robot: Robot, frames_path: Path | None) -> None:
                 stopped.set()
         return stopped.is_set()
 
-    def send(batch: DetectionBatch) -> None:
+    def say(kind: bytes, body: bytes) -> None:
         try:
-            pipe.send_bytes(_DETECTIONS + to_json(batch))
+            pipe.send_bytes(kind + body)
         except OSError:
             stopped.set()
 
     clock = MonotonicClock()
     try:
-        source, stages, model = _open(robot, clock)
+        source, stages, model = open_vision(robot, clock)
+        with source:
+            recorder = frame_recorder(robot, frames_path, model)
+            say(_READY, json.dumps(model).encode())
+            report = run_vision(
+                source, stages, clock, lambda batch: say(_DETECTIONS, to_json(batch)), stopping, recorder
+            )
+        say(_STATS, json.dumps(asdict(report)).encode())
     except RobotError as error:
-        answer = {"code": error.code, "message": error.message, "hint": error.hint}
-        pipe.send_bytes(_ERROR + json.dumps(answer).encode())
-        return
-    with source:
-        pipe.send_bytes(_READY + json.dumps(model).encode())
-        report = run_vision(source, stages, clock, send, stopping, _frame_recorder(robot, frames_path, model))
-    with contextlib.suppress(OSError):
-        pipe.send_bytes(_STATS + json.dumps(asdict(report)).encode())
+        say(_ERROR, json.dumps({"code": error.code, "message": error.message, "hint": error.hint}).encode())
+    except Exception as error:
+        LOG.exception("vision died")
+        say(_ERROR, json.dumps({"code": "vision", "message": _name(error), "hint": ""}).encode())
+
+
+def _name(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 
 from robot.cli.main import main
 from robot.core import messages as m
-from robot.core.errors import ConfigError
+from robot.core.errors import ConfigError, DataError, RecordingError
 from robot.recording.header import make_header
 from robot.recording.reader import Recording
 from robot.recording.writer import Recorder, RecordingConfig
+from robot.runtime.line_views import line_views
 from robot.runtime.pipeline import Pipeline
 from robot.runtime.replay import replay, robot_of
 from robot.runtime.robot_config import Robot, open_robot
@@ -25,6 +27,8 @@ class SpyRecorder(Recorder):
     """Can drop a tick, spoil a byte, and notes the order of calls."""
 
     drop: tuple[int, ...] = ()
+    drop_batch: tuple[int, ...] = ()
+    drop_result: tuple[int, ...] = ()
     spoil: int | None = None
 
     def __init__(self, path: Path, robot: Robot) -> None:
@@ -54,12 +58,12 @@ class SpyRecorder(Recorder):
                 serial=(spoilt, *batch.serial[1:]),
                 referee=batch.referee,
             )
-        if batch.tick not in self.drop:
+        if batch.tick not in self.drop + self.drop_batch:
             super().batch(batch)
 
     def result(self, result: m.TickResult) -> None:
         self.calls.append(("result", result.tick))
-        if result.tick not in self.drop:
+        if result.tick not in self.drop + self.drop_result:
             super().result(result)
 
 
@@ -139,6 +143,66 @@ def test_a_dropped_tick_is_reported_not_hidden(robot: Robot, tmp_path: Path) -> 
     assert not report.equal
 
 
+@pytest.mark.parametrize(
+    ("drop_batch", "drop_result", "missing"),
+    [
+        ((), (50, 51, 399), [50, 51, 399]),  # lost results: nobody knows whether they were equal
+        ((101,), (100,), [100, 101]),  # batch 100 is not to be paired with result 101
+        ((0,), (), [0]),
+        ((400,), (), [400]),
+        ((60,), (61,), [60, 61]),
+    ],
+)
+def test_a_dropped_batch_or_result_is_missing_wherever_it_was(
+    robot: Robot,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    drop_batch: tuple[int, ...],
+    drop_result: tuple[int, ...],
+    missing: list[int],
+) -> None:
+    path = tmp_path / "gap.mcap"
+    record(path, robot, drop_batch=drop_batch, drop_result=drop_result)
+    report = replay(path)
+    assert report.missing == missing
+    assert report.unfinished == 0
+    assert not report.equal
+    assert report.first is None or not report.first.path.startswith("tick")
+    assert main(["replay", str(path)]) == 1
+    told = capsys.readouterr().out
+    assert "NOT COMPARABLE" in told
+    assert "equal, bit" not in told
+    kept = {t.batch.tick: t.result_json for t in Recording(path).ticks()}
+    assert all(text is None or json.loads(text)["tick"] == tick for tick, text in kept.items())
+
+
+def test_a_result_is_unfinished_only_at_the_end(robot: Robot, tmp_path: Path) -> None:
+    path = tmp_path / "end.mcap"
+    record(path, robot, drop_result=(400,))
+    report = replay(path)
+    assert (report.unfinished, report.missing, report.equal) == (1, [], True)
+
+
+def test_what_the_recorder_says_it_dropped_at_the_end_is_no_equality(robot: Robot, tmp_path: Path) -> None:
+    path = tmp_path / "end.mcap"
+    world, recorder = BenchWorld(robot.camera, duration_s=1.0), SpyRecorder(path, robot)
+    recorder.drop = tuple(range(80, 200))
+    recorder.counts.update({"dropped_batch": 21, "dropped_result": 21})
+    with recorder:
+        play_trial(robot, world, BenchDetector(world), recorder)  # type: ignore[arg-type]
+    report = replay(path)
+    assert (report.ticks, report.missing, report.dropped, report.equal) == (80, [], 42, False)
+
+
+def test_ticks_that_do_not_rise_are_no_run(robot: Robot, tmp_path: Path) -> None:
+    path = tmp_path / "two.mcap"
+    with SpyRecorder(path, robot) as out:
+        for tick in (0, 1, 1):
+            out.batch(m.TickBatch(tick=tick, t_now_ns=tick))
+    with pytest.raises(RecordingError, match="batch of tick 1 comes after tick 1"):
+        list(Recording(path).ticks())
+
+
 def test_the_verb_says_equal_or_different(recorded: tuple[Path, Any], capsys: pytest.CaptureFixture[str]) -> None:
     path = str(recorded[0])
     assert main(["replay", path]) == 0
@@ -149,6 +213,15 @@ def test_the_verb_says_equal_or_different(recorded: tuple[Path, Any], capsys: py
     assert "max_acel" in capsys.readouterr().err
     assert main(["replay", str(recorded[0].parent / "none.mcap")]) == 1
     assert "no such recording" in capsys.readouterr().err
+
+
+def test_lines_are_not_looked_for_with_the_file_of_another_camera(recorded: tuple[Path, Any], robot: Robot) -> None:
+    lens = dataclasses.replace(robot.camera.intrinsics, width_px=320, height_px=240)
+    other = dataclasses.replace(robot.camera, intrinsics=lens)
+    with pytest.raises(DataError, match="are 640x480, but the camera file is for 320x240") as caught:
+        list(line_views(Recording(recorded[0]), robot, other))
+    assert "give the camera file" in caught.value.hint
+    assert list(line_views(Recording(recorded[0]), robot, robot.camera))
 
 
 def test_an_override_must_name_something(recorded: tuple[Path, Any]) -> None:

@@ -21,18 +21,21 @@ import pytest
 from firmware_bridge.firmware.library import FirmwareLibrary, SensorInputs
 from firmware_bridge.link.framing import FrameDecoder
 from firmware_bridge.protocol.generated import StateFlag, Telemetry
+from perception.capture.source import CaptureStats
 from robot.cli._flags import parse_overrides
 from robot.cli.main import main
+from robot.cli.play import _text
 from robot.core.clock import MonotonicClock
 from robot.core.errors import ConfigError, LinkError
 from robot.core.messages import Mode, RefereeCode, TickBatch, TickResult
 from robot.recording.reader import Recording
 from robot.runtime import onboard
-from robot.runtime.onboard import Commands, PlayOptions, play
+from robot.runtime.onboard import Commands, PlayOptions, PlayReport, play
 from robot.runtime.pipeline import Pipeline
 from robot.runtime.port import SerialPort
 from robot.runtime.replay import replay
 from robot.runtime.robot_config import Robot, open_robot
+from robot.runtime.vision_loop import VisionReport
 
 MARK = "BLACKOUT_TEST_RUN"
 
@@ -169,6 +172,10 @@ def test_seconds_ends_a_run(video: Path, capsys: pytest.CaptureFixture[str], mon
         (["--port", "/dev/ttyNOWHERE", "--vision", "inline"], 1, "ttyNOWHERE"),
         (["--robot", "nobody"], 2, "default"),
         (["--override", "link.prt=1"], 2, "did you mean 'port'"),
+        (["--stage", "7"], 2, "give --stage one of: 1"),
+        (["--stage", "2", "--camera", "file:/nowhere.avi"], 2, "no play for stage 2"),  # before anything opens
+        (["--seconds", "-1"], 2, "--seconds should be 0 or more"),
+        (["--seconds", "nan"], 2, "--seconds should be 0 or more"),
     ],
 )
 def test_a_bad_start_is_refused_with_the_mend(
@@ -302,6 +309,59 @@ def test_typed_words_become_commands() -> None:
     taken = commands.take()
     assert [(c.code, c.seq, c.stage) for c in taken] == [(RefereeCode.FORCE_START, 0, 2), (RefereeCode.HALT, 1, 2)]
     assert commands.take() == ()
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_a_mistyped_word_is_told_and_halts_a_robot_that_moves(moving: bool) -> None:
+    commands, heard = Commands(MonotonicClock(), stage=1), list[str]()
+    ended = threading.Event()
+
+    def typed() -> Iterator[str]:
+        yield from ("strat\n", "\n", "  \n", "Hlat\n")
+        ended.set()
+
+    commands.listen(typed(), said=heard.append, moving=lambda: moving)
+    assert ended.wait(5.0)
+    assert heard == [f"unknown word {word!r}: start, stop or halt" for word in ("strat", "hlat")]
+    assert [c.code for c in commands.take()] == ([RefereeCode.HALT] * 2 if moving else [])
+
+
+def test_a_mistyped_halt_stops_the_play(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board()
+    monkeypatch.setattr(onboard, "open_transport", board.open)
+    active = threading.Event()
+    heard: list[str] = []
+
+    def typed() -> Iterator[str]:
+        active.wait(20.0)
+        yield "hlat"
+
+    def follow(line: str) -> None:
+        heard.append(line)
+        if line == "mode active":
+            active.set()
+        elif line == "mode ready" and active.is_set():
+            signal.raise_signal(signal.SIGTERM)
+
+    report = play(robot, PlayOptions(vision="inline", start=True, seconds=30.0), lines=typed(), said=follow)
+    assert report.ended_by == "SIGTERM", heard
+    assert report.last is not None
+    assert report.last.plan.reason == "referee: halt"
+
+
+def test_batches_are_counted_beyond_what_is_kept_of_their_ages(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board()
+    monkeypatch.setattr(onboard, "open_transport", board.open)
+    monkeypatch.setattr(onboard, "_AGES", 3)
+    report = play(robot, PlayOptions(vision="inline", seconds=1.0))
+    assert report.detections > 3
+    assert report.detections <= report.vision.analysed
+
+
+def test_the_report_shows_frames_that_were_stamped_at_the_grab() -> None:
+    capture = CaptureStats(frames=9, dropped=1, bad=2, stalls=3, stamped_at_grab=4)
+    text = _text(PlayReport(vision=VisionReport(capture=capture)))
+    assert "camera: 9 frames, 1 dropped, 2 bad, 3 stalls, 4 stamped at grab" in text
 
 
 def test_overrides_are_read_as_json_or_text() -> None:

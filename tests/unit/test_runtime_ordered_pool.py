@@ -14,8 +14,9 @@ from perception.capture.source import CaptureStats
 from robot.core.clock import MonotonicClock
 from robot.core.messages import CameraFrame, Detection, DetectionBatch, ObjectClass
 from robot.runtime.ordered_pool import OrderedPool
-from robot.runtime.vision import VisionStage
-from robot.runtime.vision_process import run_vision
+from robot.runtime.robot_config import open_robot
+from robot.runtime.vision import VisionStage, make_stages
+from robot.runtime.vision_loop import run_vision
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -124,3 +125,45 @@ def test_vision_with_several_workers_sends_every_frame_in_order(workers: int) ->
     assert [b.seq for b in sent] == list(range(30))
     assert [round(b.detections[0].score * 255) for b in sent] == list(range(30))
     assert report.analysed == 30
+
+
+class BlindDetector(FakeDetector):
+    """Sees nothing; slow on every third picture, so that workers overtake each other."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def detect(self, image_bgr: Any) -> tuple[Detection, ...]:
+        self.count += 1
+        time.sleep(0.02 if self.count % 3 == 0 else 0.0)
+        return ()
+
+
+class ChangingFloor(FakeSource):
+    """A green carpet; then a grey floor for longer than the memory of the carpet lasts."""
+
+    GREEN, GREY = 6, 70
+
+    @property
+    def ended(self) -> bool:
+        return self.given == self.GREEN + self.GREY
+
+    def next_frame(self, timeout_s: float) -> CameraFrame | None:
+        number, self.given = self.given, self.given + 1
+        image = np.random.default_rng(number).normal(0.0, 4.0, (480, 640, 3))
+        image += np.array((60, 110, 40) if number < self.GREEN else (150, 155, 152))
+        image[:160] = (30, 30, 60)  # what stands behind
+        picture = np.clip(image, 0, 255).astype(np.uint8)
+        return CameraFrame(seq=number, t_capture_ns=number, t_receive_ns=number, valid=True, image_bgr=picture)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_share_one_memory_of_the_carpet(workers: int) -> None:
+    """With a memory each, two workers would need 120 pictures of the new floor, and three 180."""
+    robot = open_robot("default", {"vision.find_lines": False})
+    sent: list[DetectionBatch] = []
+    stages = make_stages(robot, [BlindDetector() for _ in range(workers)])  # type: ignore[misc]
+    run_vision(ChangingFloor(), stages, MonotonicClock(), sent.append, lambda: False, None)  # type: ignore[arg-type]
+    known = [bool(b.carpet_edge_px) for b in sent]
+    assert known == [True] * 6 + [False] * 60 + [True] * 10
+    assert [bool(b.free_range_m) for b in sent] == known

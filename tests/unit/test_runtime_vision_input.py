@@ -25,6 +25,7 @@ GOOD = DetectionBatch(
     free_range_m=((0.4, 2.0), (0.0, 3.0), (-0.4, 2.0)),
     line_points_px=((-640.0, 100.0), (1280.0, 960.0)),
     line_segments_px=((0.0, 0.0, 10.0, 10.0),),
+    goal_posts_px=((300.0, 120.0),),
 )
 NOWHERE = [(NAN, 100.0), (100.0, NAN), (INF, 100.0), (100.0, -INF), (1e9, 1e9), (1281.0, 100.0), (100.0, -481.0)]
 
@@ -40,6 +41,7 @@ def test_a_good_batch_is_handed_on_as_it_is() -> None:
 @pytest.mark.parametrize("place", NOWHERE)
 def test_points_out_of_this_world_are_dropped_alone(place: tuple[float, float]) -> None:
     assert without_nonsense(with_(line_points_px=(*GOOD.line_points_px, place))) == GOOD
+    assert without_nonsense(with_(goal_posts_px=(place, *GOOD.goal_posts_px))) == GOOD
 
 
 @pytest.mark.parametrize("place", NOWHERE)
