@@ -167,4 +167,9 @@ def load_detector(config: DetectionConfig) -> SsdDetector:
     """
     path = find_model(config.model, choose_precision(config))
     meta = read_meta(path)
+    if config.precision in ("fp32", "int8") and config.precision != meta.precision:
+        raise DetectorError(
+            f"{path.name} is {meta.precision}, not {config.precision}",
+            hint="give the other file of the model, or leave detection.precision at auto",
+        )
     return SsdDetector(open_backend(path, meta, config), meta, config)

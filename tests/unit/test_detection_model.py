@@ -172,6 +172,12 @@ def test_auto_takes_int8_only_where_the_processor_gains(tmp_path: Path) -> None:
 
 def test_a_path_is_taken_as_it_is(shipped_copy: Path) -> None:
     assert find_model(str(shipped_copy), "fp32") == shipped_copy
+    assert load_detector(DetectionConfig(model=str(shipped_copy), precision="int8")).model_name == "full.int8"
+
+
+def test_a_path_to_another_precision_than_asked_for_is_refused(shipped_copy: Path) -> None:
+    with pytest.raises(DetectorError, match="is int8, not fp32"):
+        load_detector(DetectionConfig(model=str(shipped_copy), precision="fp32"))
 
 
 @pytest.mark.parametrize(
