@@ -14,6 +14,8 @@ from robot.core.errors import LinkError
 
 _RELEASE_US = 0xFFFF_FFFF
 _BOOT_PATIENCE = 4
+_MOST_BYTES = 1 << 16
+"""A firmware that says so much else without an answer is not going to answer."""
 
 
 def _wait_a_little() -> None:
@@ -27,7 +29,8 @@ class LockstepFirmware:
         transport: to a test build that obeys TICK.
         boot_id: taken by the firmware in the reset with which lockstep begins.
         wait: called while the answer is not there yet.
-        patience: so many waits without an answer are an error.
+        patience: so many waits in a row that bring nothing are an error. (Some ports bring byte by byte: waits between
+            bytes do not count.)
 
     Raises:
         LinkError: nothing is heard, or no answer: the firmware is not running, or is a match build.
@@ -116,11 +119,14 @@ class LockstepFirmware:
         # nothing changes by it.
         whole, delimiter, self._to_send = self._to_send.rpartition(DELIMITER)
         self._transport.write(whole + delimiter + encode_frame(MessageType.TICK, tick.tick & 0xFF, tick.pack()))
-        for _ in range(self._patience):
+        in_vain = heard = 0
+        while in_vain < self._patience and heard < _MOST_BYTES:
             data = self._transport.read_available()
             if not data:
+                in_vain += 1
                 self._wait()
                 continue
+            in_vain, heard = 0, heard + len(data)
             *wires, self._rest = (self._rest + data).split(DELIMITER)
             found = None
             for wire in wires:

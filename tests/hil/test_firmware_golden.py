@@ -94,6 +94,33 @@ def test_the_lockstep_protocol_itself_changes_nothing() -> None:
         assert play(firmware, SCENARIOS[scenario]())[0] == GOLDEN[scenario]
 
 
+class Drip(LibraryTransport):
+    """A port that brings one byte at every other look, as QEMU's does."""
+
+    _waiting = b""
+    _dry = False
+
+    def read_available(self) -> bytes:
+        self._waiting += super().read_available()
+        self._dry = not self._dry
+        if self._dry:
+            return b""
+        byte, self._waiting = self._waiting[:1], self._waiting[1:]
+        return byte
+
+
+def test_an_answer_that_comes_byte_by_byte_is_waited_for() -> None:
+    """Waits between bytes were counted: QEMU under load gave up on 1 start in 20."""
+    need_gcc()
+    library = FirmwareLibrary(5)
+
+    def let_it_read() -> None:
+        library.step(SensorInputs())
+
+    firmware = LockstepFirmware(Drip(library), wait=let_it_read, patience=5)
+    assert play(firmware, SCENARIOS["handshake"]())[0] == GOLDEN["handshake"]
+
+
 def test_a_board_is_released_from_lockstep() -> None:
     need_gcc()
     transport = PtyTransport(LinkConfig(port="pty"))
