@@ -56,6 +56,23 @@ def _column_cubed(boxes: FloatArray, camera: CameraModel) -> FloatArray:
     return np.asarray((2.0 * column / camera.intrinsics.width_px) ** 3)
 
 
+def _row_squared(boxes: FloatArray, camera: CameraModel) -> FloatArray:
+    """What a lens would leave that bends rows."""
+    row = 0.5 * (boxes[:, 1] + boxes[:, 3]) - camera.intrinsics.cy
+    return np.asarray((2.0 * row / camera.intrinsics.height_px) ** 2)
+
+
+def _column_per_height(boxes: FloatArray, camera: CameraModel) -> FloatArray:
+    """A margin of small boxes that differs from side to side."""
+    column = 0.5 * (boxes[:, 0] + boxes[:, 2]) - camera.intrinsics.cx
+    return np.asarray(2.0 * column / camera.intrinsics.width_px * _per_height(boxes, camera))
+
+
+def _width(boxes: FloatArray, camera: CameraModel) -> FloatArray:
+    """What blur would do: a moving picture makes boxes wide."""
+    return np.asarray((boxes[:, 2] - boxes[:, 0]) / 30.0)
+
+
 PRIOR_OF_TERMS = 10.0
 """The prior sigma that `FitConfig` gives to the coefficient of a row term."""
 
@@ -79,6 +96,9 @@ def _surface(sigma_px: float) -> Iterator[RowTerm]:
             yield partial(product, of=list(chosen))
 
 
+_FOUR = (_per_height, _row_squared, _column_per_height, _width)
+
+
 def candidates() -> tuple[Candidate, ...]:
     """Return the models that are compared; the one called `standard` is what `calibrate` fits."""
     ball = (*MOUNTING, "ball")
@@ -98,6 +118,8 @@ def candidates() -> tuple[Candidate, ...]:
         Candidate("standard + 1 / height", FitConfig(row_terms=(_per_height,))),
         Candidate("metres, 1 / height, focal length, k1", _all_at_once()),
         Candidate("standard + column cubed", FitConfig(row_terms=(_column_cubed,))),
+        Candidate("standard + 1 / height, row squared", FitConfig(row_terms=(_per_height, _row_squared))),
+        Candidate("the same + column / height, width", FitConfig(row_terms=_FOUR)),
         Candidate("standard + surface, prior 1 px", FitConfig(row_terms=tuple(_surface(1.0)))),
         Candidate("standard + surface, prior 20 px", FitConfig(row_terms=tuple(_surface(20.0)))),
         Candidate("standard, edges half a pixel off", FitConfig(), shift_px=0.5),
@@ -124,12 +146,13 @@ def compare(table: BallPlaces, start: CameraModel) -> str:
     distance = np.hypot(table.places_in_robot_m[:, 0], table.places_in_robot_m[:, 1])
     bands = {"0.4-3.2 m": (distance >= 0.4) & (distance <= 3.2), "< 1.5 m": distance < 1.5, "< 2.6 m": distance < 2.6}
     head = ["model", *(f"{band}, in sample" for band in bands), *(f"{band}, left out" for band in bands)]
-    head += [f"{band}, row out" for band in bands]
+    head += [*(f"{band}, row out" for band in bands), "lens above the floor, mm"]
     range_rows = np.floor(distance / RANGE_ROW_M)
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
 
-    def row(name: str, *errors: FloatArray) -> None:
+    def row(name: str, fit: Calibration, *errors: FloatArray) -> None:
         cells = [f"{rmse_mm(e, keep):.1f}" for e in errors for keep in bands.values()]
+        cells.append(f"{1000.0 * fit.camera.mounting.height_m:.1f}")
         lines.append("| " + " | ".join([name, *cells]) + " |")
 
     standard: Calibration | None = None
@@ -143,11 +166,11 @@ def compare(table: BallPlaces, start: CameraModel) -> str:
             lines.append(f"| {candidate.name} | no fit: {error.message} |")
             continue
         errors = (fit.errors_m, leave_one_out(moved, fit, begin), leave_one_out(moved, fit, begin, range_rows))
-        row(candidate.name, *errors)
+        row(candidate.name, fit, *errors)
         if candidate.config == FitConfig() and standard is None:
             standard, found = fit, errors
     if standard is not None:
-        row("standard fused with box size", *(_with_size_cue(table, standard, e) for e in found))
+        row("standard fused with box size", standard, *(_with_size_cue(table, standard, e) for e in found))
         noise = box_noise(table, standard, bands["0.4-3.2 m"])
         lines += ["", noise.text() if noise is not None else "too few far balls to tell how far boxes scatter"]
     return "\n".join(lines)
