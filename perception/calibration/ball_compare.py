@@ -110,7 +110,7 @@ def candidates() -> tuple[Candidate, ...]:
         Candidate("+ fraction, lens k1", FitConfig(free=(*ball, "k1"))),
         Candidate("+ fraction, bow (standard)", FitConfig(free=STANDARD)),
         Candidate("standard without Huber", FitConfig(huber=1e9)),
-        Candidate("standard, height not fixed by a ruler", _looser("height_m", 0.1)),
+        Candidate("standard, height not fixed by a ruler", _height_within(0.1)),
         Candidate("standard, least squares in metres", FitConfig(metre_sigma=0.05, huber=1e9)),
         Candidate("standard + lens k1", FitConfig(free=(*STANDARD, "k1"))),
         Candidate("standard + focal length", FitConfig(free=(*STANDARD, "focal_scale"))),
@@ -120,6 +120,7 @@ def candidates() -> tuple[Candidate, ...]:
         Candidate("standard + column cubed", FitConfig(row_terms=(_column_cubed,))),
         Candidate("standard + 1 / height, row squared", FitConfig(row_terms=(_per_height, _row_squared))),
         Candidate("the same + column / height, width", FitConfig(row_terms=_FOUR)),
+        Candidate("these four, height within 3 mm", replace(_height_within(0.003), row_terms=_FOUR)),
         Candidate("standard + surface, prior 1 px", FitConfig(row_terms=tuple(_surface(1.0)))),
         Candidate("standard + surface, prior 20 px", FitConfig(row_terms=tuple(_surface(20.0)))),
         Candidate("standard, edges half a pixel off", FitConfig(), shift_px=0.5),
@@ -131,9 +132,9 @@ def _all_at_once() -> FitConfig:
     return FitConfig(free=free, metre_sigma=0.05, huber=1e9, row_terms=(_per_height,))
 
 
-def _looser(name: str, sigma: float) -> FitConfig:
+def _height_within(sigma_m: float) -> FitConfig:
     base = FitConfig()
-    return replace(base, prior_sigma={**base.prior_sigma, name: sigma})
+    return replace(base, prior_sigma={**base.prior_sigma, "height_m": sigma_m})
 
 
 def compare(table: BallPlaces, start: CameraModel) -> str:
