@@ -12,7 +12,8 @@ import numpy as np
 from perception.calibration.board import Board, BoardKind
 from perception.calibration.bump import BumpConfig, BumpMonitor, BumpReport
 from perception.calibration.intrinsics import IntrinsicsFit, collect, fit_intrinsics
-from perception.calibration.line_fit import LineFit, LineFitConfig, fit_lines
+from perception.calibration.line_bundle import LineFitConfig
+from perception.calibration.line_fit import LineFit, fit_lines
 from perception.camera.lens import distort, undistort
 from perception.camera.model import CameraModel
 from perception.camera.parameters import CameraIntrinsics

@@ -12,7 +12,8 @@ import pytest
 
 from perception.calibration.field_points import FieldPoints, fit_points, read_points
 from perception.calibration.line_attitude import AttitudeConfig, LineView, fit_attitude
-from perception.calibration.line_fit import LineFitConfig, fit_lines
+from perception.calibration.line_bundle import LineFitConfig
+from perception.calibration.line_fit import fit_lines
 from perception.calibration.line_map import LineMap
 from perception.calibration.line_report import lines_text
 from perception.camera import CameraModel, load_camera
