@@ -107,7 +107,7 @@ def _field_map(recording: Recording, data: RunData) -> NDArray[np.uint8]:
     key = (("true path", _TRUE), ("believed path", _BELIEVED), ("ball", _BALL))
     for i, (text, colour) in enumerate(key if data.truth else key[1:2]):
         cv2.putText(
-            drawing.image, text, (20 + 150 * i, 30), cv2.FONT_HERSHEY_SIMPLEX, _TEXT_SCALE * 1.2, colour, 2, cv2.LINE_AA
+            drawing.image, text, (50 + 150 * i, 62), cv2.FONT_HERSHEY_SIMPLEX, _TEXT_SCALE * 1.2, colour, 2, cv2.LINE_AA
         )
     return drawing.image
 
