@@ -32,7 +32,9 @@ LOG = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _STOP_S = 3.0
-_READY, _DETECTIONS, _ERROR, _STATS = b"R", b"D", b"E", b"S"
+_BEAT_S, _SILENCE_S = 0.5, 5.0
+"""The child says something at least so often; silent for the second, it hangs: in a driver, a camera, an engine."""
+_READY, _DETECTIONS, _ERROR, _STATS, _BEAT = b"R", b"D", b"E", b"S", b"B"
 _ERRORS: dict[str, type[RobotError]] = {"camera": CameraError, "recording": RecordingError}
 
 
@@ -100,6 +102,7 @@ class InlineVision:
 class VisionProcess:
     """Vision in a process of its own; it ends when this object is closed, and also when this process dies.
 
+    A child that says nothing for some seconds, not even that it has no frame, is not alive and is killed by `close`.
     `take` and `close` may be called from different threads.
 
     Args:
@@ -137,7 +140,7 @@ class VisionProcess:
         except BaseException:
             self._end()
             raise
-        self._begun_s = self._last_s = time.monotonic()
+        self._begun_s = self._last_s = self._heard_s = time.monotonic()
 
     def _wait_ready(self, timeout_s: float, stopping: Callable[[], bool]) -> None:
         deadline_s = time.monotonic() + timeout_s
@@ -157,7 +160,12 @@ class VisionProcess:
     @property
     def alive(self) -> bool:
         """See `Vision.alive`."""
-        return self._report is None and not self._gone and self._process.is_alive()
+        return self._report is None and not self._gone and self._process.is_alive() and not self._hangs()
+
+    def _hangs(self) -> bool:
+        if time.monotonic() - self._heard_s > _SILENCE_S:
+            self._receive()  # what it said may wait in the pipe
+        return time.monotonic() - self._heard_s > _SILENCE_S
 
     def take(self) -> list[DetectionBatch]:
         """See `Vision.take`."""
@@ -172,7 +180,10 @@ class VisionProcess:
         if self._ended:
             return self._report or VisionReport()
         was_alive = self.alive
-        if was_alive:
+        hung = not was_alive and not self._gone and self._report is None and self._process.is_alive()
+        if hung:
+            self._process.kill()
+        elif was_alive:
             with contextlib.suppress(OSError):
                 self._pipe.send_bytes(b"stop")
         deadline_s = time.monotonic() + _STOP_S
@@ -181,6 +192,8 @@ class VisionProcess:
         self._end()
         if self._report is None:  # killed, or it died: what came from it is all that is known
             why = self._error["message"] if self._error is not None else self._exit()
+            if hung:
+                why = f"silent for {_SILENCE_S:g} s"
             self._report = VisionReport(
                 analysed=self._analysed,
                 duration_s=self._last_s - self._begun_s,
@@ -207,6 +220,7 @@ class VisionProcess:
 
     def _take_in(self, data: bytes) -> None:
         kind, body = data[:1], data[1:]
+        self._heard_s = time.monotonic()
         if kind == _DETECTIONS:
             self._seen.append(from_json(DetectionBatch, body))
             self._analysed += 1
@@ -247,7 +261,13 @@ def _child(pipe: Connection, robot: Robot, frames_path: Path | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     signal.signal(signal.SIGTERM, stop)
 
+    beat_s = time.monotonic()
+
     def stopping() -> bool:
+        nonlocal beat_s
+        if time.monotonic() - beat_s > _BEAT_S:
+            beat_s = time.monotonic()
+            say(_BEAT, b"")
         if not stopped.is_set():
             try:
                 if pipe.poll(0):

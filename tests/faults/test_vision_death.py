@@ -82,6 +82,37 @@ def test_a_killed_vision_process_is_reported_and_started_again(robot: Robot, mon
     assert report.vision.analysed >= report.detections > 0
 
 
+def test_a_vision_process_that_hangs_is_killed_and_started_again(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vision_process, "_SILENCE_S", 1.5)
+    children: list[VisionProcess] = []
+
+    def start(before: int, closing: Callable[[], bool]) -> VisionProcess:
+        children.append(VisionProcess(robot, None))
+        return children[-1]
+
+    heard: list[str] = []
+    vision = KeptVision(start, heard.append)
+    assert eventually(lambda: bool(vision.take()), 20.0)
+    os.kill(children[0]._process.pid or 0, signal.SIGSTOP)
+    assert eventually(lambda: "vision is back" in heard, 30.0)
+    assert heard == ["vision died (silent for 1.5 s): starting it again", "vision is back"]
+    assert not children[0]._process.is_alive()
+    assert eventually(lambda: bool(vision.take()), 20.0)
+    assert vision.close().died == ("silent for 1.5 s",)
+
+
+def test_vision_without_a_frame_to_see_does_not_hang(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vision_process, "_SILENCE_S", 1.5)
+    monkeypatch.setattr(vision_process, "_child", without_frames)
+    vision = VisionProcess(robot, None)
+    until_s = time.monotonic() + 4.0
+    while time.monotonic() < until_s:
+        assert vision.alive
+        time.sleep(0.1)
+    report = vision.close()
+    assert (report.failure, report.analysed) == ("", 0)
+
+
 def test_vision_that_does_not_come_back_is_exit_code_one(
     robot: Robot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +198,12 @@ def test_the_figures_of_several_lives_are_added_and_a_failed_start_is_tried_agai
     assert heard == ["vision died (exit -11): starting it again", "vision cannot start: busy", "vision is back"]
     assert (report.analysed, report.duration_s, report.capture) == (20, 2.0, CaptureStats(frames=7, dropped=1))
     assert (report.died, report.failure) == (("exit -11",), "")
+
+
+def without_frames(pipe: Any, robot: Robot, frames_path: Path | None) -> None:
+    """The child's own loop, with a camera that gives nothing."""
+    PacedFiles.next_frame = lambda self, timeout_s: time.sleep(timeout_s)  # type: ignore[method-assign]
+    vision_process._child(pipe, robot, frames_path)
 
 
 def dies_at_once(pipe: Any, robot: Robot, frames_path: Path | None) -> None:
