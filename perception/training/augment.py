@@ -7,7 +7,7 @@ Everything random comes from the one generator passed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import cast
 
 import cv2
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from perception.detection.letterbox import PAD_VALUE, placement
 from perception.training.config import AugmentConfig
 from perception.training.dataset import IGNORE, Sample
+from perception.training.paste import Pieces, add_clutter, double_robots, log_uniform, paste_balls, paste_nothing
 
-BALL, GOAL = 1, 2
+GOAL = 2
 VISIBLE_KEPT, VISIBLE_IGNORED = 0.3, 0.08
 MIN_SIDE_PX = 2.2
 Draw = Callable[[], Sample]
@@ -27,7 +28,7 @@ Picture = NDArray[np.uint8]
 
 def augment(
     draw: Draw,
-    balls: Sequence[NDArray[np.uint8]],
+    pieces: Pieces,
     config: AugmentConfig,
     size_px: tuple[int, int],
     rng: np.random.Generator,
@@ -36,17 +37,21 @@ def augment(
 
     Args:
         draw: returns a random sample.
-        balls: cut-out balls (h, w, 3) to paste; may be empty.
+        pieces: cut-outs to paste; may be empty.
         config: chances and ranges.
         size_px: the network's input size.
         rng: source of all randomness.
     """
     compose = _as_deployed if rng.random() < config.plain else _composed
     sample = compose(_worn(draw, config, rng) if config.worn > 0 else draw, config, size_px, rng)
+    if config.doubled_robots > 0 and rng.random() < config.doubled_robots:
+        sample = double_robots(sample, rng)
     if rng.random() < config.clutter:
-        _add_clutter(sample, rng)
-    if len(balls) and rng.random() < config.paste_balls:
-        sample = _paste_balls(sample, balls, config.pasted_ball_px, rng)
+        add_clutter(sample, rng)
+    if len(pieces.nothing) and rng.random() < config.paste_nothing:
+        paste_nothing(sample, pieces.nothing, rng)
+    if len(pieces.balls) and rng.random() < config.paste_balls:
+        sample = paste_balls(sample, pieces.balls, config.pasted_ball_px, rng)
     image = change_look(sample.image_bgr, config, rng)
     return Sample(image_bgr=image, boxes_px=sample.boxes_px, classes=sample.classes)
 
@@ -109,10 +114,6 @@ def _composed(draw: Draw, config: AugmentConfig, size_px: tuple[int, int], rng: 
     return Sample(image_bgr=canvas, boxes_px=np.concatenate(boxes), classes=np.concatenate(classes))
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
-
-
 def _place(
     canvas: NDArray[np.uint8],
     region: tuple[int, int, int, int],
@@ -126,7 +127,7 @@ def _place(
     h, w = image.shape[:2]
     x0, y0, x1, y1 = region
     base = min(canvas.shape[1] / w, canvas.shape[0] / h)
-    scale = base * _log_uniform(rng, *zoom)
+    scale = base * log_uniform(rng, *zoom)
     stretch = float(np.sqrt(1.0 + rng.uniform(-config.aspect, config.aspect)))
     sx, sy = scale * stretch, scale / stretch
     before = np.eye(3)
@@ -180,77 +181,6 @@ def _move_boxes(
     return cut[keep].astype(np.float32), classes[keep]
 
 
-def _overlaps(boxes: NDArray[np.float32], x0: float, y0: float, x1: float, y1: float) -> bool:
-    if not len(boxes):
-        return False
-    wide = np.minimum(boxes[:, 2], x1) - np.maximum(boxes[:, 0], x0)
-    high = np.minimum(boxes[:, 3], y1) - np.maximum(boxes[:, 1], y0)
-    return bool(((wide > 0) & (high > 0)).any())
-
-
-def _add_clutter(sample: Sample, rng: np.random.Generator) -> None:
-    """Paint coloured shapes that are no object (cones, shoes, bags, signs): often red or orange, never a round ball."""
-    image = sample.image_bgr
-    height, width = image.shape[:2]
-    for _ in range(int(rng.integers(1, 6))):
-        size = _log_uniform(rng, 6, 70)
-        x, y = rng.uniform(0, width), rng.uniform(0, height * 0.75)
-        corners = int(rng.integers(3, 6))
-        angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
-        reach = size / 2 * rng.uniform(0.5, 1.3, corners)
-        points = np.stack([x + np.cos(angles) * reach * rng.uniform(0.4, 1.6), y + np.sin(angles) * reach], axis=1)
-        low, high = points.min(axis=0), points.max(axis=0)
-        if _overlaps(sample.boxes_px, low[0], low[1], high[0], high[1]):
-            continue
-        hue = rng.uniform(0, 12) if rng.random() < 0.5 else rng.uniform(0, 180)
-        hsv = np.array([[[hue, rng.uniform(60, 255), rng.uniform(40, 255)]]]).astype(np.uint8)
-        colour = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].tolist()
-        cv2.fillPoly(image, [points.round().astype(np.int32)], colour, lineType=cv2.LINE_AA)
-
-
-def _paste_balls(
-    sample: Sample, balls: Sequence[NDArray[np.uint8]], size_range_px: tuple[float, float], rng: np.random.Generator
-) -> Sample:
-    """Paste one to three cut-out balls, small ones too, not above the highest labelled object."""
-    image = sample.image_bgr
-    height, width = image.shape[:2]
-    top = float(sample.boxes_px[:, 1].min()) if len(sample.boxes_px) else height * 0.45
-    boxes, classes = list(sample.boxes_px), list(sample.classes)
-    for _ in range(int(rng.integers(1, 4))):
-        ball = balls[int(rng.integers(len(balls)))]
-        size = max(3, round(_log_uniform(rng, *size_range_px)))
-        if size > max(ball.shape[:2]) * 1.6 or height - size <= top + 1:
-            continue
-        x, y = int(rng.integers(0, width - size)), int(rng.uniform(top, height - size))
-        if _overlaps(np.asarray(boxes, np.float32).reshape(-1, 4), x - 1, y - 1, x + size + 1, y + size + 1):
-            continue
-        patch = cv2.resize(ball, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
-        axis = (np.arange(size) + 0.5) / size * 2 - 1
-        radius = np.sqrt(axis[None] ** 2 + axis[:, None] ** 2)
-        alpha = np.clip((1.0 - radius) * size / 2 + 0.5, 0, 1)[..., None]
-        view = image[y : y + size, x : x + size].astype(np.float32)
-        surround = (view.mean() + 60.0) / (patch.mean() + 60.0)  # a dark place has dark balls
-        patch = np.clip(patch * rng.uniform(0.85, 1.15) * min(1.3, max(0.6, surround)), 0, 255)
-        image[y : y + size, x : x + size] = (alpha * patch + (1 - alpha) * view).astype(np.uint8)
-        boxes.append(np.array([x, y, x + size, y + size], np.float32))
-        classes.append(np.int64(BALL))
-    table = np.asarray(boxes, np.float32).reshape(-1, 4)
-    return Sample(image_bgr=image, boxes_px=table, classes=np.asarray(classes, np.int64))
-
-
-def cut_out_balls(samples: Sequence[Sample]) -> list[NDArray[np.uint8]]:
-    """Collect round, whole balls of at least 9 px for pasting."""
-    balls = []
-    for sample in samples:
-        height, width = sample.image_bgr.shape[:2]
-        for box in sample.boxes_px[sample.classes == BALL]:
-            x0, y0, x1, y1 = box.round().astype(int)
-            inside = x0 > 1 and y0 > 1 and x1 < width - 1 and y1 < height - 1
-            if inside and min(x1 - x0, y1 - y0) >= 9 and 0.85 < (x1 - x0) / (y1 - y0) < 1.18:
-                balls.append(sample.image_bgr[y0:y1, x0:x1].copy())
-    return balls
-
-
 def change_look(image: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Change light, colour and quality of a picture, nothing of its geometry."""
     if rng.random() < config.colour:
@@ -262,7 +192,7 @@ def change_look(image: NDArray[np.uint8], config: AugmentConfig, rng: np.random.
         if rng.random() < config.strong_cast:  # a camera without white balance: the set has a cyan one
             gain = gain * rng.uniform(0.6, 1.35, 3)
         levels = np.arange(256) / 255.0
-        gamma, lift = _log_uniform(rng, 0.7, 1.4), rng.uniform(-0.08, 0.08)
+        gamma, lift = log_uniform(rng, 0.7, 1.4), rng.uniform(-0.08, 0.08)
         tables = np.clip(levels[:, None] ** gamma * gain + lift, 0, 1) * 255
         image = cast(Picture, cv2.LUT(image, tables.astype(np.uint8)[None]))
     if rng.random() < config.blur:

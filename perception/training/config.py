@@ -56,7 +56,9 @@ class AugmentConfig:
     """Chances and ranges of the augmentations, see `augment.py`. Sizes are in input pixels.
 
     `plain` is the chance that a picture lies in the input exactly as the running detector places it; `worn` that it has
-    noise or JPEG marks at its own pixels, before it is enlarged; `noise_sigma` is in grey values of 255.
+    noise or JPEG marks at its own pixels, before it is enlarged; `noise_sigma` is in grey values of 255. `clutter`
+    paints coloured shapes, `paste_nothing` pastes pieces of real pictures without an object, `doubled_robots` puts
+    copies of robots beside robots.
     """
 
     plain: float = 0.0
@@ -75,6 +77,8 @@ class AugmentConfig:
     paste_balls: float = 0.35
     pasted_ball_px: tuple[float, float] = (4.0, 24.0)
     clutter: float = 0.25
+    paste_nothing: float = 0.0
+    doubled_robots: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from perception.detection.letterbox import SCALE, SHIFT
-from perception.training.augment import augment, cut_out_balls
+from perception.training.augment import augment
 from perception.training.config import TrainingConfig
 from perception.training.dataset import Sample, training_items, with_margins
+from perception.training.paste import Cut, Pieces, cut_out_balls, cut_out_nothing
 
 
 class Feeder:
@@ -23,13 +27,17 @@ class Feeder:
         shares = np.array([s.share for s in config.sources], np.float64)
         self.shares = shares / shares.sum()
         self.sources = [training_items(s, root) for s in config.sources]
-        real = [
-            item.load()
-            for source, (items, _) in zip(config.sources, self.sources, strict=True)
-            if source.split and source.share > 0
-            for item in items
-        ]
-        self.balls = cut_out_balls(real)
+        self.pieces = Pieces(balls=cut_out_balls(self._real()))
+
+    def _real(self) -> Iterator[Sample]:
+        for source, (items, _) in zip(self.config.sources, self.sources, strict=True):
+            if source.split and source.share > 0:
+                yield from (item.load() for item in items)
+
+    def cut_out_nothing(self, objects: Callable[[Cut], NDArray[np.float32]]) -> None:
+        """Collect pieces without an object from the real pictures, see `paste.cut_out_nothing`."""
+        rng = np.random.default_rng((self.config.seed, 1))  # its own: a resumed run collects the same ones
+        self.pieces = replace(self.pieces, nothing=cut_out_nothing(self._real(), objects, rng))
 
     def draw(self) -> Sample:
         """Return one random picture as it is on disk, its boxes grown by the source's margins."""
@@ -41,7 +49,7 @@ class Feeder:
     def sample(self) -> Sample:
         """Return one augmented picture of the input's size."""
         size = self.config.model.input_size_px
-        return augment(self.draw, self.balls, self.config.augment, size, self.rng)
+        return augment(self.draw, self.pieces, self.config.augment, size, self.rng)
 
     def batch(self) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Return images (B, 3, H, W) RGB in [-1, 1], and boxes and classes per picture."""

@@ -38,6 +38,8 @@ from robot.core.messages import Detection
 
 BOX_LOSS_WEIGHT = 2.0
 GRADIENT_NORM = 10.0
+MAYBE_AN_OBJECT = 0.25
+"""From this score on the network that a run begins with is believed about unlabelled objects."""
 
 
 def torch_detect(network: torch.nn.Module, config: TrainingConfig, score_threshold: float = 0.02) -> Any:
@@ -159,6 +161,10 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
     (out / "recipe.json").write_text(json.dumps(to_dict(config), indent=1) + "\n", encoding="utf-8")
     feeder = Feeder(config, root)
     network = prepare(config, feeder, root)
+    if config.augment.paste_nothing > 0:
+        network.eval()
+        detect = torch_detect(network, config, MAYBE_AN_OBJECT)
+        feeder.cut_out_nothing(lambda image: np.array([d.box_px for d in detect(image)], np.float32).reshape(-1, 4))
     average = AveragedModel(network, multi_avg_fn=moving_average(config.ema), use_buffers=True)
     optimiser = torch.optim.AdamW(_groups(network, config), lr=config.head_learning_rate)
     anchors = torch.from_numpy(config.model.anchors.boxes())
@@ -172,9 +178,8 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
         first, spent_s = state["step"], state["spent_s"]
     log = (out / "log.jsonl").open("a", encoding="utf-8")
     pictures = [len(items) for items, _ in feeder.sources]
-    print(
-        f"{config.name} {config_hash(config)}: {pictures} pictures, {len(feeder.balls)} loose balls, from step {first}"
-    )
+    cut_out = f"{len(feeder.pieces.balls)} loose balls, {len(feeder.pieces.nothing)} pieces of nothing"
+    print(f"{config.name} {config_hash(config)}: {pictures} pictures, {cut_out}, from step {first}")
     begin = time.monotonic() - spent_s
     sums = np.zeros(2)
     done = first

@@ -46,7 +46,7 @@ def test_no_ball_is_cut_out_of_pictures_that_are_only_scored(tmp_path: Path) -> 
         real = SourceConfig(folder=str(tmp_path), split="ssl_images", share=share)
         more = SourceConfig(folder=str(tmp_path))
         feeder = Feeder(dataclasses.replace(recipe, sources=(real, more)), tmp_path)
-        assert bool(feeder.balls) is balls
+        assert bool(feeder.pieces.balls) is balls
 
 
 def test_a_label_has_a_margin_where_the_box_of_a_detector_has_none() -> None:

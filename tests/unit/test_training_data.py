@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from perception.training.augment import augment, cut_out_balls
+from perception.training.augment import augment
 from perception.training.config import AugmentConfig, SourceConfig, load_recipe
 from perception.training.dataset import (
     IGNORE,
@@ -20,6 +20,7 @@ from perception.training.dataset import (
     read_yolo,
     training_items,
 )
+from perception.training.paste import Pieces
 from robot.core.errors import ConfigError, DataError
 from tests.helpers import PROJECT, shared_data
 
@@ -76,7 +77,7 @@ def marked(seed: int) -> Sample:
 def test_labels_stay_on_their_objects(seed: int, plain: float) -> None:
     config = AugmentConfig(**{**vars_of(QUIET), "plain": plain, "rotation_deg": 0.0})
     rng = np.random.default_rng(seed)
-    sample = augment(lambda: marked(int(rng.integers(1000))), [], config, SIZE, rng)
+    sample = augment(lambda: marked(int(rng.integers(1000))), Pieces(), config, SIZE, rng)
     assert sample.image_bgr.shape == (320, 416, 3)
     bright = np.asarray(sample.image_bgr.min(axis=2) > 150, np.uint8)
     for box, kind in zip(sample.boxes_px, sample.classes, strict=True):
@@ -95,7 +96,7 @@ def test_the_same_seed_gives_the_same_picture() -> None:
     def one() -> NDArray[np.uint8]:
         rng = np.random.default_rng(5)
         balls = [np.full((20, 20, 3), (20, 90, 240), np.uint8)]
-        return augment(lambda: marked(int(rng.integers(9))), balls, AugmentConfig(), SIZE, rng).image_bgr
+        return augment(lambda: marked(int(rng.integers(9))), Pieces(balls=balls), AugmentConfig(), SIZE, rng).image_bgr
 
     np.testing.assert_array_equal(one(), one())
 
@@ -108,7 +109,9 @@ def test_worn_pictures_have_grain_as_large_as_their_own_pixels() -> None:
         image = np.full((224, 224, 3), 128, np.uint8)
         grey = Sample(image_bgr=image, boxes_px=np.zeros((0, 4), np.float32), classes=np.zeros(0, np.int64))
         rng = np.random.default_rng(1)
-        pictures = (augment(lambda: grey, [], config, SIZE, rng).image_bgr[:, 60:350, 0] - 128.0 for _ in range(12))
+        pictures = (
+            augment(lambda: grey, Pieces(), config, SIZE, rng).image_bgr[:, 60:350, 0] - 128.0 for _ in range(12)
+        )
         grains = [p for p in pictures if p.std() > 5.0]
         assert len(grains) >= 3
         return float(np.mean([(p[:, 1:] * p[:, :-1]).mean() / p.var() for p in grains]))
@@ -123,20 +126,13 @@ def test_pasted_balls_are_labelled_where_they_are() -> None:
     rng = np.random.default_rng(3)
     found = 0
     for _ in range(5):
-        sample = augment(lambda: marked(1), [ball], config, SIZE, rng)
+        sample = augment(lambda: marked(1), Pieces(balls=[ball]), config, SIZE, rng)
         for box in sample.boxes_px[sample.classes == 1]:
             x, y = ((box[:2] + box[2:]) / 2).astype(int)
             blue, _, red = sample.image_bgr[y, x].astype(int)
             assert red > blue + 60
             found += 1
     assert found >= 3
-
-
-def test_only_whole_round_balls_are_cut_out() -> None:
-    image = np.zeros((100, 100, 3), np.uint8)
-    boxes = np.array([[10, 10, 30, 30], [0, 50, 12, 62], [50, 50, 80, 60], [60, 10, 66, 16]], np.float32)
-    sample = Sample(image_bgr=image, boxes_px=boxes, classes=np.ones(4, np.int64))
-    assert [b.shape for b in cut_out_balls([sample])] == [(20, 20, 3)]
 
 
 def test_held_back_pictures_are_never_trained_on() -> None:
