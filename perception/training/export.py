@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from perception.detection.half_weights import SMALLEST, with_half_weights
 from perception.detection.model import MODELS_DIR, ModelMeta, file_sha256
+from perception.training.command import run
 from perception.training.config import TrainingConfig
 from perception.training.network import ConvBn, SsdLite
 from robot.core.config import config_hash, from_dict
@@ -165,4 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

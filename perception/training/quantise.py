@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ import numpy as np
 from perception.detection.half_weights import with_float_weights
 from perception.detection.letterbox import Letterbox
 from perception.detection.model import file_sha256, read_meta
+from perception.training.command import run
 from perception.training.config import SourceConfig
 from perception.training.dataset import training_items
 from perception.training.predictors import as_products
@@ -132,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from perception.detection.half_weights import with_float_weights
+from perception.training.command import run
 from perception.training.network import ConvBn, SsdLite
 from robot.core.errors import DataError, MissingExtraError
 
@@ -226,4 +228,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))
