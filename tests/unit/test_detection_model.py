@@ -175,9 +175,13 @@ def test_a_path_is_taken_as_it_is(shipped_copy: Path) -> None:
     assert load_detector(DetectionConfig(model=str(shipped_copy), precision="int8")).model_name == "full.int8"
 
 
-def test_a_path_to_another_precision_than_asked_for_is_refused(shipped_copy: Path) -> None:
-    with pytest.raises(DetectorError, match="is int8, not fp32"):
-        load_detector(DetectionConfig(model=str(shipped_copy), precision="fp32"))
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("backend", ["onnxruntime", "tensorrt"])
+def test_a_path_to_another_precision_than_asked_for_is_refused(
+    precision: str, backend: str, shipped_copy: Path
+) -> None:
+    with pytest.raises(DetectorError, match=f"is int8, not {precision}"):
+        load_detector(DetectionConfig(model=str(shipped_copy), precision=precision, backend=backend))
 
 
 @pytest.mark.parametrize(
