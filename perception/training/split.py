@@ -51,11 +51,18 @@ def is_held_back(item: Item, patterns: Sequence[str]) -> bool:
     return any(a <= item.number <= b for a, b in HELD_BACK)
 
 
-def make_split(folder: Path, patterns: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+def make_split(
+    folder: Path, patterns: Sequence[str] = (), near_rmse: float = NEAR_DUPLICATE_RMSE
+) -> tuple[list[str], list[str]]:
     """Return the names (stems) that are held back, and those left out as near-duplicates of them.
 
+    Args:
+        folder: of the labelled pictures.
+        patterns: see `is_held_back`.
+        near_rmse: thumbnails that differ less (root mean square, of 255) are near-duplicates.
+
     Raises:
-        DataError: no picture is held back, or all are; or a picture cannot be read.
+        DataError: no picture is held back, or none is left to train on; or a picture cannot be read.
     """
     items = items_of(folder)
     held = np.array([is_held_back(item, patterns) for item in items])
@@ -71,7 +78,12 @@ def make_split(folder: Path, patterns: Sequence[str] = ()) -> tuple[list[str], l
     table = np.asarray(thumbs, np.float32)
     near = np.zeros(len(items), bool)
     for row in table[held]:
-        near |= np.sqrt(((table - row) ** 2).mean(-1)) < NEAR_DUPLICATE_RMSE
+        near |= np.sqrt(((table - row) ** 2).mean(-1)) < near_rmse
+    if (near | held).all():
+        raise DataError(
+            f"all pictures in {folder} look nearly like a held-back one: none would be left to train on",
+            hint=f"hold back a recording of another place, or --near less than {near_rmse:g}",
+        )
     names = np.array([i.image.stem for i in items])
     return names[held].tolist(), names[near & ~held].tolist()
 
@@ -81,12 +93,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("../shared/data/ssl-images"))
     parser.add_argument("--hold-back", action="append", default=[], metavar="PATTERN", help="names (*, ?); repeatable")
+    parser.add_argument(
+        "--near", type=float, default=NEAR_DUPLICATE_RMSE, help="thumbnails nearer than this are left out"
+    )
     parser.add_argument("--out", type=Path, default=None, help="a TOML file; by default the committed split")
     args = parser.parse_args()
     if args.hold_back and args.out is None:
         raise ConfigError("--hold-back makes a split of your own", hint="say where it goes: --out FILE.toml")
     out = args.out or HERE / "splits" / "ssl_images.toml"
-    held, left_out = make_split(args.folder, args.hold_back)
+    held, left_out = make_split(args.folder, args.hold_back, args.near)
+    kept = len(items_of(args.folder)) - len(held) - len(left_out)
     lines = ["# Made by `python -m perception.training.split`; do not edit."]
     for key, names in (("held_back", held), ("left_out", left_out)):
         lines.append(f"{key} = [")
@@ -97,7 +113,7 @@ def main() -> None:
         lines += ["", "[[bands]]", f'name = "{name}"', f"ranges = [{text}]"]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{out}: {len(held)} held back, {len(left_out)} left out")
+    print(f"{out}: {len(held)} held back, {len(left_out)} left out, {kept} to train on")
 
 
 if __name__ == "__main__":

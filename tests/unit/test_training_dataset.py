@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from perception.detection.model import read_meta
 from perception.training import split
 from perception.training.command import run
-from perception.training.config import SourceConfig
-from perception.training.dataset import Item, held_back_items, items_of, load_split, read_yolo, training_items
+from perception.training.config import SourceConfig, load_recipe
+from perception.training.dataset import ROOT, Item, held_back_items, items_of, load_split, read_yolo, training_items
 from robot.cli.main import main
 from robot.core.errors import ConfigError, DataError
 
@@ -122,6 +124,13 @@ def test_a_split_that_would_be_none_is_refused_with_the_mend(
     assert not (folder / "split.toml").exists()
 
 
+def test_a_split_that_leaves_nothing_to_train_on_is_refused(folder: Path) -> None:
+    """Recordings of one place by a robot that stood still all look alike."""
+    with pytest.raises(DataError, match=r"none would be left(?s:.)*--near less than 300"):
+        split.make_split(folder, ["play-20260301-*"], near_rmse=300.0)
+    assert len(split.make_split(folder, ["play-20260301-*"], near_rmse=0.5)[1]) == 0
+
+
 @pytest.mark.parametrize("text", ['held_back = ["a"]\n', "held_back = 3\nleft_out = []\n", "[[bands]]\n"])
 def test_a_toml_that_is_no_split_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(text)
@@ -132,3 +141,14 @@ def test_a_toml_that_is_no_split_is_refused(text: str, tmp_path: Path) -> None:
 def test_a_split_without_bands_has_none(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text('held_back = ["a"]\nleft_out = []\n')
     assert load_split(str(tmp_path / "s.toml")).bands == ()
+
+
+def test_the_recipe_for_own_recordings_in_the_docs_is_one(tmp_path: Path) -> None:
+    """It goes on from the shipped model: same input and anchors, or the weights would not fit."""
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    begin = page.index('    name = "own"\n')
+    (tmp_path / "own.toml").write_text(textwrap.dedent(page[begin : page.index("\n## ", begin)]))
+    recipe = load_recipe(tmp_path / "own.toml")
+    shipped = read_meta(ROOT / recipe.start_from)
+    assert recipe.model.anchors == shipped.anchors
+    assert [s.split for s in recipe.sources] == ["runs/own_pictures/split.toml", ""]
