@@ -85,6 +85,7 @@ def test_the_number_of_a_picture_is_the_one_its_name_ends_with(stem: str, number
 def test_scores_of_nothing_are_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataError, match="holds back no picture"):
         held_back_items(folder, "ssl_images")
+    pytest.importorskip("pycocotools", reason="scores need the [train] extra")
     assert main(["evaluate-detector", "--model", "fast", "--precision", "fp32", "--folder", str(folder)]) == 2
     assert "python -m perception.training.split" in capfd.readouterr().err
 
