@@ -74,7 +74,9 @@ def decode(
         x, y = x + right * width, y + down * height
         half_width = 0.5 * width * math.exp(min(wider, MAX_LOG_SCALE))
         half_height = 0.5 * height * math.exp(min(higher, MAX_LOG_SCALE))
-        if max(half_width, half_height) < 0.5 * MAX_SIDE_PX and max(abs(x), abs(y)) < MAX_SIDE_PX:
+        # Four comparisons, not two of a max(): NaN as its second argument does not come out of it.
+        sized = half_width < 0.5 * MAX_SIDE_PX and half_height < 0.5 * MAX_SIDE_PX
+        if sized and abs(x) < MAX_SIDE_PX and abs(y) < MAX_SIDE_PX:
             boxes.append((x - half_width, y - half_height, x + half_width, y + half_height))
             scores.append(1.0 / (1.0 + math.exp(-max(values[k], -80.0))))
             classes.append(kind)

@@ -167,7 +167,7 @@ def load_detector(config: DetectionConfig) -> SsdDetector:
     """
     path = find_model(config.model, choose_precision(config))
     meta = read_meta(path)
-    if config.precision in ("fp32", "int8") and config.precision != meta.precision:
+    if config.precision != "auto" and (config.precision == "int8") != (meta.precision == "int8"):
         raise DetectorError(
             f"{path.name} is {meta.precision}, not {config.precision}",
             hint="give the other file of the model, or leave detection.precision at auto",

@@ -88,7 +88,7 @@ def read_meta(onnx_path: Path) -> ModelMeta:
     mend = "export it again: python -m perception.training.export RUN"
     try:
         meta = from_dict(ModelMeta, json.loads(path.read_text(encoding="utf-8")), where=path.name)
-    except (OSError, ValueError, ConfigError) as error:
+    except (OSError, ValueError, TypeError, ConfigError) as error:  # TypeError: the JSON is no object
         raise DetectorError(f"cannot use {path}: {error}", hint=mend) from error
     if meta.format != FORMAT:
         raise DetectorError(f"{path.name} has format {meta.format}, this version reads {FORMAT}", hint=mend)

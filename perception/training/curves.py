@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
+from typing import Any
+
+
+def read_log(out: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's `log.jsonl` in the order of their steps.
+
+    A run that was killed may have left half a line, and the resumed one repeats the steps after the last checkpoint:
+    lines that are cut are left out, and of two reports of one step the later counts.
+    """
+    entries: dict[tuple[int, bool], dict[str, Any]] = {}
+    for line in (out / "log.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            entry = json.loads(line)
+            entries[int(entry["step"]), "class_loss" in entry] = entry
+    return [entries[key] for key in sorted(entries)]
 
 
 def draw_curves(out: Path) -> None:
@@ -15,7 +31,7 @@ def draw_curves(out: Path) -> None:
         from matplotlib import pyplot
     except ImportError:
         return
-    entries = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    entries = read_log(out)
     losses = [e for e in entries if "class_loss" in e]
     scores = [e for e in entries if "all_ap" in e]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))

@@ -10,22 +10,25 @@ to 32 channels at full resolution, ONNX Runtime's 8-bit ones are slower (togethe
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import cv2
 import numpy as np
 
 from perception.detection.half_weights import with_float_weights
 from perception.detection.letterbox import Letterbox
 from perception.detection.model import file_sha256, read_meta
+from perception.training.command import run
 from perception.training.config import SourceConfig
-from perception.training.dataset import training_items
+from perception.training.dataset import read_picture, training_items
 from perception.training.predictors import as_products
+from robot.core.errors import ConfigError, DataError
 
 FLOAT_CONVOLUTIONS = 3
 
@@ -39,10 +42,7 @@ class _Reader:
 
     def get_next(self) -> dict[str, Any] | None:
         path = next(self._files, None)
-        if path is None:
-            return None
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        return {"images": self._letterbox(image)[0].copy()}  # type: ignore[arg-type]
+        return None if path is None else {"images": self._letterbox(read_picture(path))[0].copy()}
 
 
 def output_nodes(graph: Any) -> list[str]:
@@ -59,25 +59,29 @@ def output_nodes(graph: Any) -> list[str]:
 
 
 def quantise(onnx_path: Path, pictures: Sequence[Path]) -> Path:
-    """Write `NAME.int8.onnx` and its JSON beside `NAME.onnx`; returns its path.
+    """Write `NAME.int8.onnx` and its JSON beside `NAME.onnx`; returns its path. An older one stays until it is done.
 
     Args:
         onnx_path: the exported float32 model.
         pictures: calibration pictures.
+
+    Raises:
+        DataError: the model is an int8 one already, or a picture cannot be read.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    logging.getLogger().setLevel(logging.ERROR)  # the quantiser's advice goes to the root logger
     meta = read_meta(onnx_path)
+    if meta.precision == "int8":
+        raise DataError(f"{onnx_path} is an int8 model already", hint="give the float32 one")
     out = onnx_path.with_name(f"{onnx_path.stem}.int8.onnx")
 
     class Reader(_Reader, CalibrationDataReader):  # type: ignore[misc]
         pass
 
-    with TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
+    with TemporaryDirectory(dir=onnx_path.parent) as folder, _quiet():
+        prepared, made = Path(folder) / "prepared.onnx", Path(folder) / out.name
         onnx.save(with_float_weights(onnx.load(str(onnx_path))), str(prepared))
         quant_pre_process(str(prepared), str(prepared))
         model = onnx.load(str(prepared))
@@ -86,7 +90,7 @@ def quantise(onnx_path: Path, pictures: Sequence[Path]) -> Path:
         convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
         quantize_static(
             str(prepared),
-            str(out),
+            str(made),
             Reader(pictures, meta.anchors.input_size_px),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
@@ -98,8 +102,21 @@ def quantise(onnx_path: Path, pictures: Sequence[Path]) -> Path:
                 "QDQOpTypePerChannelSupportToAxis": {"MatMul": 1},
             },
         )
+        made.replace(out)
     dataclasses.replace(meta, name=f"{meta.name}.int8", precision="int8", sha256=file_sha256(out)).write(out)
     return out
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the quantiser's advice, which goes to the root logger."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def calibration_pictures(sources: Sequence[SourceConfig], count: int = 96, seed: int = 1) -> list[Path]:
@@ -118,11 +135,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--folder", type=Path, default=Path("../shared/data/ssl-images"))
-    parser.add_argument("--split", default="ssl_images")
+    parser.add_argument("--split", default="ssl_images", help='held-back pictures are not used; "": take all')
     parser.add_argument("--also", type=Path, default=None, help="a folder of simulated pictures")
     parser.add_argument("--count", type=int, default=96, help="pictures from each folder")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    if args.count < 1:
+        raise ConfigError(f"--count must be at least 1, not {args.count}", hint="--count 96")
     sources = [SourceConfig(folder=str(args.folder), split=args.split)]
     if args.also is not None:
         sources.append(SourceConfig(folder=str(args.also)))
@@ -132,4 +151,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,10 +28,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from perception.detection.half_weights import with_float_weights
+from perception.training.command import run
 from perception.training.network import ConvBn, SsdLite
 from robot.core.errors import DataError, MissingExtraError
 
 PACKAGE = "@mediapipe/objectron@0.4.1675468480"
+FETCH = "python -m perception.training.warm_start"
 MEMBER = "package/objectron_solution_packed_assets.data"
 OFFSET, SIZE = 184, 9_987_728
 SHA256 = "d0a5255bf8c4f5a0bc4240741a76c41d5e939f7655078f945f50ab53a9375da6"
@@ -50,9 +53,12 @@ def fetch(out: Path, archive: Path | None = None) -> Path:
         return out
     with TemporaryDirectory() as folder:
         packed = archive or _npm_pack(Path(folder))
-        with tarfile.open(packed) as tar:
-            stream = tar.extractfile(MEMBER)
-            content = stream.read()[OFFSET : OFFSET + SIZE] if stream else b""
+        try:
+            with tarfile.open(packed) as tar:
+                stream = tar.extractfile(MEMBER)
+                content = stream.read()[OFFSET : OFFSET + SIZE] if stream else b""
+        except (OSError, EOFError, KeyError, tarfile.TarError) as error:
+            raise DataError(f"cannot read {packed}: {error}", hint=f"npm pack {PACKAGE}, then try again") from error
     if _sha256(content) != SHA256:
         raise DataError(f"{packed.name} does not hold the weights we know", hint=f"npm pack {PACKAGE}, then try again")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -79,12 +85,19 @@ def read_convolutions(path: Path) -> list[tuple[NDArray[np.float32], NDArray[np.
 
     Constants sit behind DEQUANTIZE operators (float16). The box and class predictors of the original 24 classes are
     left out: their weights' names start with "BoxPredictor".
+
+    Raises:
+        DataError: it is cut, or another file.
+        MissingExtraError: tflite is not installed.
     """
     try:
         import tflite
     except ImportError as error:
         raise MissingExtraError("tflite is not installed", hint='pip install "blackout-robot[train]"') from error
-    model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
+    content = path.read_bytes()
+    if _sha256(content) != SHA256:
+        raise DataError(f"{path} is not the file that we know", hint=f"fetch it again: {FETCH}")
+    model = tflite.Model.GetRootAsModel(content, 0)
     graph = model.Subgraphs(0)
     codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
     kinds = [max(c.BuiltinCode(), c.DeprecatedBuiltinCode()) for c in codes]
@@ -142,11 +155,12 @@ def load_onnx(network: SsdLite, path: Path) -> int:
         DataError: the file is missing, or a convolution is missing in it or has another shape.
     """
     import onnx
+    from google.protobuf.message import DecodeError
     from onnx import numpy_helper
 
     try:
         graph = with_float_weights(onnx.load(str(path))).graph
-    except OSError as error:
+    except (OSError, DecodeError) as error:
         raise DataError(f"cannot read {path}: {error}", hint="name a float32 model that ships") from error
     weights = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     filled = 0
@@ -226,4 +240,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def run(args: Args) -> int:
     config = _config(args)
     picture = _picture(args.picture)
     gpu = read_gpu()
+    check_outputs(folders=[cache_directory(config.engine)])
     print(f"GPU: {gpu.description}")
     report = {"model": args.model, "precision": args.precision, "backend": args.backend, "gpu": gpu.description}
     build = _build_native if args.backend == "tensorrt" else _build_onnxruntime

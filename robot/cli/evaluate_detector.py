@@ -45,6 +45,8 @@ def run(args: Args) -> int:
     """Evaluate and print; returns 0."""
     check_outputs(files=[args.json], folders=[args.gallery])
     try:
+        import pycocotools.cocoeval  # noqa: F401 - missed now, not after all pictures have been looked at
+
         from perception.training.dataset import held_back_items, items_of, load_split
         from perception.training.scoring import evaluate as ev
     except ImportError as error:

@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -58,6 +59,8 @@ def run(args: Args) -> int:
         photos = load_split(args.split).by_band(real).get("photos") if args.split else None
         if photos:
             sets["of these competition photographs"] = photos
+    else:
+        print(f"{args.folder}: no such folder, so no real pictures are counted", file=sys.stderr)
     if args.clutter is not None:
         sets["rendered clutter"] = items_of(args.clutter)
     if not sets or not args.models:

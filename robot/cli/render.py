@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from robot.cli._outputs import check_outputs
 from robot.core.config import find_config, load
-from robot.core.errors import ConfigError
+from robot.core.errors import ConfigError, DataError
 from robot.core.field import FieldGeometry
 
 _COLOURS = ((255, 80, 0), (0, 255, 255), (255, 0, 255))
@@ -40,29 +40,38 @@ class Args:
     lookalikes: int = 0
     """red and orange things, shoes, cones and lights outside the field, unlabelled: hard negatives"""
     first: int = 0
-    """number of the first file, to add to a folder"""
+    """number of the first file, to add to a folder (with another seed)"""
     preview: Path | None = None
     """also write a contact sheet (PNG) of the first pictures with their boxes"""
 
 
 def run(args: Args) -> int:
     """Render; returns 0."""
-    if args.count < 1 or args.lookalikes < 0:
-        raise ConfigError("--count must be at least 1, and --lookalikes not negative", hint="--count 100")
+    if args.count < 1 or args.lookalikes < 0 or args.first < 0:
+        raise ConfigError("--count must be at least 1, --lookalikes and --first not negative", hint="--count 100")
     check_outputs(files=[args.preview], folders=[args.out])
     from sim.camera.dataset import labelled_pictures  # MuJoCo is an extra: `blackout --help` must work without it
 
     images, labels = args.out / "images", args.out / "labels"
     images.mkdir(parents=True, exist_ok=True)
+    old = [k for k in range(args.first, args.first + args.count) if (images / f"{k:05d}.jpg").exists()]
+    if old:
+        raise DataError(
+            f"{images / f'{old[0]:05d}.jpg'} is there already: pictures of two runs would be mixed",
+            hint="give another --out, or remove that folder; --first N --seed S adds to it",
+        )
     labels.mkdir(parents=True, exist_ok=True)
     tiles: list[NDArray[np.uint8]] = []
     counts = [0, 0, 0]
     field = load(FieldGeometry, find_config(args.field, "fields"))
     for k, picture in enumerate(labelled_pictures(args.count, args.seed, field, lookalikes=args.lookalikes)):
         stem = f"{args.first + k:05d}"
-        (images / f"{stem}.jpg").write_bytes(picture.jpeg)
         lines = [label.yolo_line(picture.size_px) for label in picture.labels]
         (labels / f"{stem}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+        # Last and at once: on a full disk a picture with an emptied label file would be trained on as a true negative.
+        part = images / f"{stem}.part"
+        part.write_bytes(picture.jpeg)
+        part.replace(images / f"{stem}.jpg")
         for label in picture.labels:
             counts[label.object_class] += 1
         if args.preview and len(tiles) < _TILES:

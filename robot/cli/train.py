@@ -37,6 +37,8 @@ class Args:
 def run(args: Args) -> int:
     """Train; returns 0."""
     try:
+        import pycocotools.cocoeval  # noqa: F401 - the first evaluation would miss it after minutes of training
+
         from perception.training.config import load_recipe
         from perception.training.train import train
     except ImportError as error:

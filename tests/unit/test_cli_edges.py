@@ -92,6 +92,17 @@ def test_a_missing_package_is_named_with_its_mend(module: str, verb: str, mend: 
     assert mend in done.stderr
 
 
+@pytest.mark.parametrize("argv", [["train", "full_real"], ["evaluate-detector", "--model", "fast"]])
+def test_what_scores_need_is_missed_before_the_work(argv: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="training needs the [train] extra")
+    where = ["--out", str(tmp_path)] if argv[0] == "train" else ["--folder", str(tmp_path)]
+    done = without("pycocotools", *argv, *where)
+    assert done.returncode == 2
+    assert "pycocotools" in done.stderr
+    assert '.[train]"' in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("module", "package"),
     [("cobs", "cobs"), ("mcap", "mcap"), ("onnxruntime", "ONNX Runtime"), ("cv2", "opencv-python")],

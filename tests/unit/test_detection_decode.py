@@ -69,6 +69,15 @@ def test_outputs_that_are_not_numbers_give_no_boxes_and_no_warning() -> None:
     assert len(decode(logits, offsets, ANCHORS, 0.0).scores) == 0
 
 
+@pytest.mark.parametrize("which", range(4))
+def test_one_offset_that_is_no_number_is_enough_to_leave_its_box_out(which: int) -> None:
+    logits = np.full((SPEC.count, 3), -9.0, np.float32)
+    logits[:2, 0] = 3.0
+    offsets = np.zeros((SPEC.count, 4), np.float32)
+    offsets[0, which] = np.nan
+    assert len(decode(logits, offsets, ANCHORS, 0.1).scores) == 1
+
+
 def test_very_negative_logits_do_not_overflow_when_everything_is_kept() -> None:
     logits = np.full((SPEC.count, 3), -200.0, np.float32)
     found = decode(logits, np.zeros((SPEC.count, 4), np.float32), ANCHORS, 0.0)

@@ -127,6 +127,19 @@ def test_a_json_that_does_not_fit_is_refused(shipped_copy: Path, key: str, value
         read_meta(shipped_copy)
 
 
+@pytest.mark.parametrize("text", ["", "{", "5", "[]", "null", '{"anchors": 3}', "\xff"])
+def test_a_file_that_is_no_such_json_is_refused(shipped_copy: Path, text: str) -> None:
+    shipped_copy.with_suffix(".json").write_text(text, encoding="latin-1")
+    with pytest.raises(DetectorError, match="cannot use"):
+        load_detector(DetectionConfig(model=str(shipped_copy)))
+
+
+def test_every_log_of_the_shipped_weights_has_its_curves() -> None:
+    logs = {p.stem for p in (MODELS_DIR / "logs").glob("*.jsonl")}
+    assert logs
+    assert logs == {p.stem for p in (MODELS_DIR / "logs").glob("*.png")}
+
+
 def test_anchors_that_do_not_fit_the_network_are_refused(shipped_copy: Path) -> None:
     meta = read_meta(shipped_copy)
     fewer = dataclasses.replace(meta.anchors, shapes_px=(((7.0, 7.0),), *meta.anchors.shapes_px[1:]))
@@ -175,9 +188,13 @@ def test_a_path_is_taken_as_it_is(shipped_copy: Path) -> None:
     assert load_detector(DetectionConfig(model=str(shipped_copy), precision="int8")).model_name == "full.int8"
 
 
-def test_a_path_to_another_precision_than_asked_for_is_refused(shipped_copy: Path) -> None:
-    with pytest.raises(DetectorError, match="is int8, not fp32"):
-        load_detector(DetectionConfig(model=str(shipped_copy), precision="fp32"))
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("backend", ["onnxruntime", "tensorrt"])
+def test_a_path_to_another_precision_than_asked_for_is_refused(
+    precision: str, backend: str, shipped_copy: Path
+) -> None:
+    with pytest.raises(DetectorError, match=f"is int8, not {precision}"):
+        load_detector(DetectionConfig(model=str(shipped_copy), precision=precision, backend=backend))
 
 
 @pytest.mark.parametrize(

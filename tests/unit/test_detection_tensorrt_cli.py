@@ -111,6 +111,16 @@ def test_a_failed_build_leaves_no_engine(world: World, tmp_path: Path, capfd: py
     assert not list(out.glob("*.report.json"))
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_the_build(
+    world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "e").write_text("a file where the folder should be")
+    flags = ["--model", str(write_toy(tmp_path)), "--no-gpu-letterbox", "--out", str(tmp_path / "e")]
+    assert main(["build-engine", *flags, *FAST]) == 1
+    assert "cannot write into" in capfd.readouterr().err
+    assert not world.builds
+
+
 def test_onnxruntimes_engine_is_built_and_marked(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -150,6 +150,16 @@ def test_an_engine_must_have_been_built(toy: Path, tmp_path: Path, sessions: typ
         "trt_int8_enable": False,
         "trt_sparsity_enable": True,
     }
+    for damage in (lambda p: p.unlink(), lambda p: p.write_bytes(b"pl")):
+        built = directory / "TensorrtExecutionProvider_graph_0_sm87.engine"
+        built.write_bytes(b"plan")
+        mark_ready(directory, key)
+        open_backend(toy, meta, wanted)
+        damage(built)
+        with pytest.raises(DetectorError, match=rf"it was damaged(?s:.)*{mend}"):
+            open_backend(toy, meta, wanted)  # the provider would build for minutes without a word
+    mark_ready(directory, key)
+    open_backend(toy, meta, wanted)
     for changed in ({"sparse": False}, {"workspace_mib": 65}):
         other = dataclasses.replace(wanted, engine=dataclasses.replace(engine, **changed))  # type: ignore[arg-type]
         with pytest.raises(DetectorError, match="no TensorRT engine"):

@@ -122,3 +122,4 @@ def test_the_verbs_compare_and_mine_with_a_real_model(
     assert "[[sources]]" in capsys.readouterr().out
     assert "Confusion" in (tmp_path / "page" / "index.html").read_text()
     assert main(["false-positives", "--folder", str(tmp_path / "none")]) == 2
+    assert "none: no such folder, so no real pictures are counted" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import shutil
 import tarfile
@@ -17,7 +18,7 @@ torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 
 from perception.detection.anchors import AnchorSpec  # noqa: E402
 from perception.detection.decode import decode  # noqa: E402
-from perception.training import warm_start  # noqa: E402
+from perception.training import curves, warm_start  # noqa: E402
 from perception.training.config import AugmentConfig, ModelConfig, SourceConfig, TrainingConfig  # noqa: E402
 from perception.training.dataset import IGNORE  # noqa: E402
 from perception.training.export import export, fold, load_mean  # noqa: E402
@@ -126,6 +127,44 @@ def test_a_foreign_package_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not hold the weights"):
         warm_start.fetch(tmp_path / "out.tflite", tmp_path / "a.tgz")
     assert not (tmp_path / "out.tflite").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None])
+def test_an_archive_that_is_cut_or_holds_something_else_is_named(content: bytes | None, tmp_path: Path) -> None:
+    archive = tmp_path / "a.tgz"
+    if content is None:
+        tarfile.open(archive, "w:gz").close()
+    else:
+        archive.write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot read .*a\.tgz"):
+        warm_start.fetch(tmp_path / "out.tflite", archive)
+
+
+def test_warm_start_weights_that_are_cut_are_named(tmp_path: Path) -> None:
+    pytest.importorskip("tflite")
+    (tmp_path / "cut.tflite").write_bytes(b"TFL3 and then nothing")
+    with pytest.raises(DataError, match="is not the file that we know"):
+        warm_start.load_into(SsdLite(SPEC), tmp_path / "cut.tflite")
+
+
+def test_a_log_with_a_cut_line_and_repeated_steps_is_read(tmp_path: Path) -> None:
+    """Killed while writing at step 60, resumed from step 40: the drawing of the curves must not end the run."""
+    lines = [
+        '{"step": 20, "class_loss": 3, "box_loss": 1}',
+        '{"step": 40, "class_loss": 2, "box_loss": 1}',
+        '{"step": 40, "all_ap": 0.1}',
+    ]
+    lines += [
+        '{"step": 60, "class_l{"step": 60, "class_loss": 1}',
+        '{"step": 40, "class_loss": 1.5, "box_loss": 1}',
+        "7",
+        "{}",
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines) + "\n")
+    found = [(e["step"], e.get("class_loss", e.get("all_ap"))) for e in curves.read_log(tmp_path)]
+    assert found == [(20, 3), (40, 0.1), (40, 1.5)]
+    curves.draw_curves(tmp_path)
+    assert importlib.util.find_spec("matplotlib") is None or (tmp_path / "curves.png").is_file()
 
 
 def test_folded_network_computes_the_same() -> None:

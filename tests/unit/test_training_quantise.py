@@ -25,7 +25,7 @@ from perception.training.export import export  # noqa: E402
 from perception.training.network import SsdLite  # noqa: E402
 from perception.training.predictors import as_products  # noqa: E402
 from perception.training.quantise import FLOAT_CONVOLUTIONS, quantise  # noqa: E402
-from robot.core.errors import DetectorError  # noqa: E402
+from robot.core.errors import DataError, DetectorError  # noqa: E402
 from tests.unit.test_training_network import SPEC as SMALL  # noqa: E402
 
 SPEC = dataclasses.replace(SMALL, input_size_px=(160, 128))
@@ -80,6 +80,20 @@ def test_eight_bits_say_nearly_what_float32_says(models: tuple[Path, Path, list[
         json.loads(quantised.with_suffix(".json").read_text())["anchors"]
         == json.loads(plain.with_suffix(".json").read_text())["anchors"]
     )
+
+
+def test_an_int8_model_and_a_cut_picture_are_refused_and_what_was_there_stays(
+    models: tuple[Path, Path, list[Path]], tmp_path: Path
+) -> None:
+    plain, quantised, pictures = models
+    with pytest.raises(DataError, match="is an int8 model already"):
+        quantise(quantised, pictures)
+    before, level = quantised.read_bytes(), logging.getLogger().level
+    (tmp_path / "cut.png").write_bytes(pictures[0].read_bytes()[:40])
+    with pytest.raises(DataError, match="cannot read the picture"):
+        quantise(plain, [*pictures, tmp_path / "cut.png"])
+    assert quantised.read_bytes() == before
+    assert logging.getLogger().level == level
 
 
 def test_the_predictors_run_in_eight_bits_and_the_first_layers_in_float32(

@@ -78,6 +78,12 @@ def test_a_recipe_that_starts_from_a_file_begins_with_its_function(
             np.testing.assert_allclose(got.numpy(), wanted.numpy(), atol=0.02 * float(wanted.abs().max()))
 
 
+def test_a_file_that_is_no_onnx_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cut.onnx").write_bytes(b"half a model")
+    with pytest.raises(DataError, match=r"cannot read .*cut\.onnx"):
+        warm_start.load_onnx(SsdLite(SPEC, width=0.25), tmp_path / "cut.onnx")
+
+
 def test_files_that_do_not_fit_are_refused_with_the_mend(trained: tuple[SsdLite, Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot read"):
         warm_start.load_onnx(SsdLite(SPEC, width=0.25), tmp_path / "none.onnx")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,8 +85,7 @@ def evaluate(results: Sequence[tuple[Item, Sequence[Detection]]]) -> Scores:
         }
         truth.createIndex()
         if not found:
-            nothing = tuple((n, (0.0, 0.0, 0.0)) for n in CLASS_NAMES)
-            return Scores(pictures=len(images), ap=0.0, ap50=0.0, ap75=0.0, per_class=nothing, by_size=(0.0, 0.0, 0.0))
+            return _nothing_found(len(images), annotations)
         coco = COCOeval(truth, truth.loadRes(found), "bbox")
         coco.evaluate()
         coco.accumulate()
@@ -106,6 +106,26 @@ def evaluate(results: Sequence[tuple[Item, Sequence[Detection]]]) -> Scores:
             for k, n in enumerate(CLASS_NAMES)
         ),
         by_size=(mean(precision[..., 1]), mean(precision[..., 2]), mean(precision[..., 3])),
+    )
+
+
+def _nothing_found(pictures: int, annotations: Sequence[dict[str, Any]]) -> Scores:
+    """Return the scores of a detector that found nothing, of which pycocotools makes an error."""
+
+    def zero(there: Iterable[bool]) -> float:
+        return 0.0 if any(there) else float("nan")
+
+    every = zero(True for _ in annotations)
+    kinds = [zero(a["category_id"] == k + 1 for a in annotations) for k in range(len(CLASS_NAMES))]
+    edges = (0.0, 32.0**2, 96.0**2, float("inf"))
+    sizes = [zero(low <= a["area"] <= high for a in annotations) for low, high in itertools.pairwise(edges)]
+    return Scores(
+        pictures=pictures,
+        ap=every,
+        ap50=every,
+        ap75=every,
+        per_class=tuple((n, (v, v, v)) for n, v in zip(CLASS_NAMES, kinds, strict=True)),
+        by_size=(sizes[0], sizes[1], sizes[2]),
     )
 
 

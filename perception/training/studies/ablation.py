@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
+import sys
 from pathlib import Path
 
+from perception.training.command import run
 from perception.training.config import SourceConfig, TrainingConfig, load_recipe
+from perception.training.curves import read_log
 from perception.training.train import train
 
 MARGINS = ((0.06, 0.08, 0.03, 0.05), (0.16, 0.26, 0.11, 0.10), (0.02, 0.09, 0.03, 0.11))
@@ -58,8 +60,7 @@ def variants(config: TrainingConfig, steps: int) -> dict[str, TrainingConfig]:
 
 def final_scores(run: Path) -> dict[str, float]:
     """Return the last evaluation in a run's log."""
-    entries = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    scores: dict[str, float] = next(e for e in reversed(entries) if "all_ap50" in e)
+    scores: dict[str, float] = next(e for e in reversed(read_log(run)) if "all_ap50" in e)
     return scores
 
 
@@ -82,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

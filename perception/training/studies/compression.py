@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from pathlib import Path
 
 from perception.detection import DetectionConfig, load_detector
+from perception.training.command import run
 from perception.training.config import TrainingConfig, load_recipe
 from perception.training.dataset import held_back_items
 from perception.training.export import export_runs
@@ -76,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -9,6 +9,7 @@ says how much larger people draw. Without that margin the two kinds of picture t
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from perception.detection.decode import iou_matrix
+from perception.training.command import run
 from perception.training.config import SourceConfig
 from perception.training.dataset import Item, training_items
 from perception.training.export import load_run
@@ -66,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

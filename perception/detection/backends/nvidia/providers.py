@@ -8,6 +8,7 @@ made: so a session is made only where `blackout build-engine --backend onnxrunti
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -55,7 +56,21 @@ def engine_directory(meta: ModelMeta, config: DetectionConfig, key: EngineKey) -
 
 def mark_ready(directory: Path, key: EngineKey) -> None:
     """Say that the engine in a directory is whole: written once a session has been made and has run."""
-    write_whole(directory / MARK, (json.dumps(asdict(key), indent=1) + "\n").encode())
+    about = {"key": asdict(key), "engines": _engines(directory)}
+    write_whole(directory / MARK, (json.dumps(about, indent=1) + "\n").encode())
+
+
+def is_ready(directory: Path) -> bool:
+    """Whether the engines in a directory are those that its mark names: of a lost one the provider builds another."""
+    try:
+        about = json.loads((directory / MARK).read_text(encoding="utf-8"))
+        return bool(about["engines"] == _engines(directory))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _engines(directory: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(directory.glob("*.engine"))}
 
 
 def provider_list(
@@ -98,9 +113,13 @@ def _with_options(
     directory = engine_directory(meta, config, key)
     if building:
         directory.mkdir(parents=True, exist_ok=True)
-    elif not (directory / MARK).is_file():
+        (directory / MARK).unlink(missing_ok=True)  # until this build has ended nothing here is whole
+    elif not is_ready(directory):
+        where = f"in {directory.parent}"
+        if (directory / MARK).is_file():
+            where = f"that is whole in {directory}: it was damaged"
         raise DetectorError(
-            f"no TensorRT engine of ONNX Runtime for this model and GPU in {directory.parent}",
+            f"no TensorRT engine of ONNX Runtime for this model and GPU {where}",
             hint=build_command(config, key.precision, cache_directory(config.engine)),
         )
     options: dict[str, Any] = {
