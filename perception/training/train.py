@@ -192,7 +192,7 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
             progress = max(progress, minutes / config.max_minutes)
             if progress >= 1.0:
                 break
-        factor = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
+        factor = config.last_rate + (1.0 - config.last_rate) * 0.5 * (1 + math.cos(math.pi * progress))
         factor *= min(1.0, (step + 1) / max(1, config.warm_up_steps))
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * factor
