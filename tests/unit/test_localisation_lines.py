@@ -10,9 +10,9 @@ import pytest
 
 from perception.estimation.ego.ekf import CAMERA as CAMERA_STATES
 from perception.localisation.config import MarkingConfig, SearchConfig
-from perception.localisation.view import line_points
+from perception.localisation.view import goal_bearings, line_points
 from robot.core.geometry import Pose2, Twist2
-from robot.core.messages import Localisation
+from robot.core.messages import Detection, Localisation, ObjectClass
 from tests.estimation_world import CAMERA, frame
 from tests.line_world import NO_SHUTTER, LineWorld
 
@@ -47,6 +47,14 @@ def test_rows_that_are_read_later_are_put_where_the_robot_was_then() -> None:
     assert moved[0] == pytest.approx((0.0, 0.0), abs=1e-4)  # the middle row belongs to the capture time
     late_s = 0.02 * (470.0 / 480.0 - 0.5)
     assert moved[1] == pytest.approx((late_s * 1.0, late_s * 2.0 * still.places_m[1, 0]), abs=1e-4)
+
+
+def test_a_picture_full_of_goals_gives_no_more_work_than_four() -> None:
+    boxes = [(100.0 + k, 100.0, 250.0 + 2 * k, 180.0) for k in range(100)]
+    goals = tuple(Detection(object_class=ObjectClass.GOAL, score=0.9, box_px=box) for box in boxes)
+    few, all_ = (goal_bearings(frame(0, 0, detections=some), CAMERA, 0.0, 0.4) for some in (goals[:4], goals))
+    assert len(few) == 4
+    assert [goal.left_rad for goal in all_] == [goal.left_rad for goal in few]
 
 
 @pytest.mark.parametrize("start", STARTS)
