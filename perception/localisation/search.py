@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.localisation.config import SearchConfig
-from perception.localisation.field_map import CELL_M, FieldMap
+from perception.localisation.field_map import CELL_M, FRAME_M, FieldMap
 from perception.localisation.refine import refine
 from perception.localisation.views import Views
 from robot.core.geometry import FloatArray, Pose2, wrap_angle
@@ -129,11 +129,11 @@ class GlobalSearch:
         self.searches += 1
         self._centre = odom_from_robot
         self._places = self._grid()
-        cells = self._map.cell(self._places)
-        self._base = cells.astype(np.int32)
+        self._base = self._map.cell(self._places)
         points = self.views.coarse(cfg.coarse_points)
         self._coarse_places = points.places_m - (odom_from_robot.x_m, odom_from_robot.y_m)
         self._coarse_levels = points.levels * np.int32(self._map.cells)
+        self._far = np.flatnonzero(np.hypot(*self._coarse_places.T) > FRAME_M - CELL_M)
         self._angles: FloatArray = np.arange(cfg.headings, dtype=np.float64) * (math.tau / cfg.headings)
         self._scores = np.empty((cfg.headings, len(self._places)), np.float32)
         self._next = 0
@@ -160,7 +160,10 @@ class GlobalSearch:
             turned = self._coarse_places @ np.array([[c, s], [-s, c]])
             away = np.rint(turned / CELL_M).astype(np.int32)
             offset = away[:, 1] * columns + away[:, 0] + self._coarse_levels
-            self._scores[k] = likelihood.take(self._base[:, None] + offset[None, :]).sum(axis=1)
+            cells = self._base[:, None] + offset[None, :]
+            if len(self._far):
+                cells[:, self._far] = self._map.moved(self._base, away[self._far]) + self._coarse_levels[self._far]
+            self._scores[k] = likelihood.take(cells).sum(axis=1)
         self._next = last
         if last == cfg.headings:
             self._pick()
