@@ -42,7 +42,7 @@ class Intrinsics:
     """A folder for report.txt, views.csv and the pictures coverage, residuals, undistorted."""
     camera: str = "c922_640x480"
     """Camera file (or shipped name) whose mounting and noise are kept."""
-    kind: BoardKind = BoardKind.CHARUCO
+    kind: Annotated[BoardKind, tyro.conf.EnumChoicesFromValues] = BoardKind.CHARUCO
     """charuco or chessboard."""
     squares: str = "9x6"
     """Columns x rows of squares (squares, not inner corners)."""

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.calibration.board import Board, BoardKind, parse_squares, write_board
+from perception.calibration.board import MIN_SQUARES, Board, BoardKind, parse_squares, write_board
 from perception.calibration.board_finder import find_board
 from perception.calibration.board_views import ViewCollector, ViewConfig
 from perception.calibration.intrinsics import collect, fit_intrinsics
@@ -213,6 +213,23 @@ def test_sizes_are_read():
     with pytest.raises(ConfigError, match="not a board size"):
         parse_squares("9,6")
     with pytest.raises(ConfigError, match="cannot be used"):
-        Board(columns=2, rows=6)
+        Board(columns=3, rows=6)
     with pytest.raises(ConfigError, match="cannot be meant"):
         Board(square_m=3.0)
+
+
+@pytest.mark.parametrize("kind", [kind.value for kind in BoardKind])
+def test_a_kind_is_named_as_the_mends_name_it(tmp_path, kind, capsys):
+    assert main(["calibrate", "board", str(tmp_path / "board.png"), "--kind", kind]) == 0
+    assert f"{kind} 9x6" in capsys.readouterr().out
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((480, 640, 3), 128, np.uint8))
+    (tmp_path / "board.png").unlink()
+    flags = ["--kind", kind, "--out", str(tmp_path / "lens.toml")]
+    assert main(["calibrate", "intrinsics", f"file:{tmp_path}", *flags]) == 1
+    assert f"no {kind} 9x6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", list(BoardKind))
+def test_the_smallest_board_can_be_found(kind):
+    board = Board(kind=kind, columns=MIN_SQUARES, rows=MIN_SQUARES)
+    assert find_board(board.picture(), board) is not None
