@@ -27,7 +27,7 @@ from perception.localisation.config import SearchConfig
 from perception.localisation.field_map import CELL_M, FRAME_M, FieldMap
 from perception.localisation.refine import refine
 from perception.localisation.views import Views
-from robot.core.geometry import FloatArray, Pose2, wrap_angle
+from robot.core.geometry import FloatArray, Pose2, wrap_angle, wrap_angles
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,7 @@ class Prior:
         c, s = np.cos(poses[:, 2]), np.sin(poses[:, 2])
         dx = poses[:, 0] + c * o.x_m - s * o.y_m - f.x_m
         dy = poses[:, 1] + s * o.x_m + c * o.y_m - f.y_m
-        turn = np.remainder(poses[:, 2] + o.theta_rad - f.theta_rad + math.pi, math.tau) - math.pi
+        turn = wrap_angles(poses[:, 2] + o.theta_rad - f.theta_rad)
         away2 = (dx * dx + dy * dy) / self.sigma_m**2 + (turn / self.sigma_theta_rad) ** 2
         return np.asarray(-0.5 * away2)
 
@@ -274,5 +274,5 @@ class GlobalSearch:
             return np.stack((p[..., 0] + c * at.x_m - s * at.y_m, p[..., 1] + s * at.x_m + c * at.y_m), axis=-1)
 
         away = np.linalg.norm(place(poses) - place(pose), axis=-1)
-        turn = np.abs(np.remainder(poses[:, 2] - pose[2] + math.pi, math.tau) - math.pi)
+        turn = np.abs(wrap_angles(poses[:, 2] - pose[2]))
         return np.asarray((away < self._config.same_m) & (turn < self._config.same_rad))
