@@ -176,9 +176,19 @@ def test_useless_points_are_refused_with_the_mend(tmp_path):
     table.write_text("u,v,x_m\n1,2,3\n")
     with pytest.raises(DataError, match="no column y_m"):
         read_points(table)
-    table.write_text("u,v,x_m,y_m\n1,2,three,4\n")
-    with pytest.raises(DataError, match="three"):
+    table.write_text("u,v,x_m,y_m\n1,2,3,4\n1,2,three,4\n")
+    with pytest.raises(DataError, match="row 2: x_m is 'three'"):
         read_points(table)
+    table.write_text("u,v,x_m,y_m\n# a comment\n1,2,3\n")
+    with pytest.raises(DataError, match="row 1: y_m is None"):
+        read_points(table)
+    with pytest.raises(CalibrationError, match="metres"):
+        fit_points(FieldPoints(points.pixels_px, 1000.0 * points.points_m), C922, pose)
+    for sigma_px in (0.0, -1.0, math.nan):
+        with pytest.raises(CalibrationError, match="pixels cannot be read"):
+            fit_points(points, C922, pose, sigma_px=sigma_px)
+    with pytest.raises(CalibrationError, match="not finite"):
+        fit_points(points, C922, Pose2(math.nan, 0.0, 0.0))
 
 
 def test_clicked_points_and_lines_agree_in_the_real_picture(tmp_path, capsys):
