@@ -25,6 +25,10 @@ from perception.field.model import FieldModel
 from robot.core.errors import CalibrationError
 from robot.core.geometry import FloatArray, Pose2
 
+ROUGHLY_RIGHT = (
+    "the camera file's [mounting] must be right to 3 cm in height_m and 5 degrees in pitch_rad to begin with"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LineFit:
@@ -70,7 +74,8 @@ def fit_lines(
         seen = 0 if attitude is None else attitude.inliers
         raise CalibrationError(
             f"only {seen} line pieces agree on one direction of the field",
-            hint="put the robot 1 to 2 m from several lines (a corner, a defense area) and turn once around, slowly",
+            hint="put the robot 1 to 2 m from several lines (a corner, a defense area) and turn once around, slowly; "
+            f"{ROUGHLY_RIGHT}",
         )
     turned = _shifted(start, attitude)
     markings = LineMap.of(model)
@@ -83,7 +88,7 @@ def fit_lines(
         raise CalibrationError(
             f"the lines fit no place on this field: {used.mean():.0%} of the points lie on markings, to "
             f"{1000 * typical:.0f} mm",
-            hint="check --field (its lines and sizes), and that nothing but the robot moved",
+            hint=f"check --field (its lines and sizes), and that nothing but the robot moved; {ROUGHLY_RIGHT}",
         )
     yaw_sigma = math.sqrt(covariance[5, 5])
     yaw_kept = yaw_sigma > config.max_sigma.get("yaw_rad", math.inf)

@@ -84,7 +84,10 @@ def run_intrinsics(args: Intrinsics) -> int:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         comment = f"Lens by `blackout calibrate intrinsics`; everything else from {args.camera}.\n\n{text}"
         args.out.write_text(camera_to_toml(camera, comment), encoding="utf-8")
-        print(f"wrote {args.out}; next: the mounting (blackout calibrate lines or balls --camera {args.out})")
+        print(
+            f"wrote {args.out}; its [mounting] is still that of {args.camera}: write yours there, x_m exactly, "
+            f"the rest roughly; next: blackout calibrate lines (or balls) --camera {args.out}"
+        )
     if args.report is not None:
         largest = max(fit.views, key=lambda view: view.fill)
         sample = keep.get(largest.name) if live else _picture(args, largest.name)

@@ -99,6 +99,14 @@ def test_turns_that_tell_nothing_are_refused_with_the_mend():
     assert "field" in wrong_field.value.message + wrong_field.value.hint
 
 
+@pytest.mark.parametrize("off", [{"height_mm": 50.0}, {"pitch_deg": 10.0}])
+def test_a_file_of_another_robot_is_suspected(off):
+    """A lens file begins with the mounting of the shipped camera, which may be no start for the robot at hand."""
+    with pytest.raises(CalibrationError) as refused:
+        fit_lines(line_views(mounted(**off), turning()), C922, MODEL)
+    assert "[mounting]" in refused.value.hint
+
+
 def test_a_turn_that_leaves_yaw_open_keeps_the_files():
     """A stage 1 trial once gave a yaw of -2.9 degrees, sigma 2.2, and exit code 0: yaw is kept, the rest is found."""
     true = mounted(1.0, 0.5, 2.0, 5.0)
