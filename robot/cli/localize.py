@@ -13,7 +13,7 @@ from typing import Annotated
 
 import tyro
 
-from perception.estimation.logs.evaluation import plot, report
+from perception.estimation.logs.evaluation import plot, reference_of, report
 from perception.estimation.logs.navigation_log import NavigationLog, read_log
 from perception.estimation.logs.offline import Seed, localize, raw_odometry, write_poses
 from robot.cli._outputs import check_outputs
@@ -51,6 +51,8 @@ def run(args: Args) -> int:
     check_outputs(files=[args.out, args.plot])
     robot = open_robot(args.robot)
     log = read_log(args.log)
+    if args.evaluate or args.plot is not None:
+        reference_of(log)  # said before the work, not after it
     seed = _seed(args, log)
     config = robot.config
     table = localize(log, config.estimation, config.body, robot.field, robot.camera, seed)

@@ -203,6 +203,12 @@ def test_missing_file_and_missing_reference(tmp_path: Path, capsys: pytest.Captu
     assert main(["localize", str(log), "--seed-from-log", "--out", str(out)]) == 2
     assert "no reference" in capsys.readouterr().err
     assert not out.exists()
+    assert main(["localize", str(log), "--seed", "1.0,0.5,0.1", "--out", str(out), "--evaluate"]) == 2
+    assert "no reference to compare with" in capsys.readouterr().err
+    assert not out.exists()
+    with pytest.raises(DataError) as caught:
+        fit_motion([replace(made_up_log(MotionConfig()), reference=None)], MotionConfig())
+    assert "add the columns pos_x" in caught.value.hint
     assert main(["localize", str(log), "--seed", "1.0,0.5,0.1", "--out", str(out)]) == 0
     with out.open() as stream:
         rows_out = list(csv.DictReader(stream))

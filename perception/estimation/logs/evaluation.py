@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from perception.estimation.logs.navigation_log import NavigationLog
+from perception.estimation.logs.navigation_log import REFERENCE, NavigationLog
 from perception.estimation.logs.offline import PoseTable
 from robot.core.errors import DataError
 from robot.core.geometry import FloatArray, wrap_angles
@@ -136,7 +136,10 @@ def reference_of(log: NavigationLog) -> FloatArray:
         DataError: the log has none.
     """
     if log.reference is None:
-        raise DataError(f"{log.name} has no reference to compare with", hint="leave --evaluate and --plot away")
+        raise DataError(
+            f"{log.name} has no reference to compare with",
+            hint=f"add the columns {', '.join(REFERENCE)}; or leave --evaluate and --plot of localize away",
+        )
     return log.reference
 
 
