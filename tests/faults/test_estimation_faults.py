@@ -20,6 +20,7 @@ from robot.core.messages import (
     Verdict,
     WorldModel,
 )
+from robot.runtime.supervisor import SupervisorConfig
 from tests.estimation_world import World, frame, goal_sighting, sighting, telemetry
 from tests.line_world import LineWorld
 
@@ -204,6 +205,22 @@ def test_a_long_silence_is_admitted() -> None:
     since = both(world)
     world.drive(1.0, CRUISE)
     assert drifted_m(world, since) < 0.04
+
+
+@pytest.mark.parametrize("minutes", [10, 600])
+def test_after_a_silence_of_minutes_the_robot_may_still_move(minutes: int) -> None:
+    """Nothing is known of the pose then, but not less than nothing: the supervisor would call it diverged, for ever."""
+    world = LineWorld(pose=Pose2(1.2, 0.7, 0.4))
+    world.blind = True
+    world.drive(3.0, CRUISE)
+    for _ in range(3):
+        world.step += minutes * 60 * 200
+        world.pending.clear()
+        world.drive(4.5, Twist2(0.8, 0.0, 0.2))
+        assert max(world.state().covariance[k][k] for k in (0, 1)) < 0.5 * SupervisorConfig().max_sigma_m ** 2
+    world.blind, world.pose = False, Pose2(1.2, 0.7, 0.4)
+    world.drive(5.0, Twist2(0.0, 0.0, 2.2))
+    assert world.knows()
 
 
 def test_time_runs_backwards_for_a_moment() -> None:
