@@ -11,6 +11,7 @@ the lines move when it drives straight ahead; its uncertainty says how well.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -132,12 +133,18 @@ def _require_known(sigmas: FloatArray, config: LineFitConfig) -> None:
 
 
 def _chosen(views: Sequence[LineView], config: LineFitConfig) -> list[LineView]:
-    """Take views that show lines, evenly over the drive, and see that there are enough headings."""
+    """Take views that show lines, evenly over the drive, and see that there are enough headings.
+
+    Only those of the longest stretch without an interruption: how the robot moved in between nobody knows.
+    """
     good = [view for view in views if len(view.points_px) >= 8]
+    stretches = Counter(view.breaks for view in good)
+    good = [view for view in good if view.breaks == stretches.most_common(1)[0][0]]
     headings = {round(view.odom_from_robot.theta_rad / (math.pi / 6)) % 12 for view in good}
     if len(headings) < config.min_headings:
         raise CalibrationError(
-            f"lines were seen at {len(headings)} of 12 headings only",
+            f"lines were seen at {len(headings)} of 12 headings only"
+            + (", between interruptions of the telemetry" if len(stretches) > 1 else ""),
             hint="turn once around on the spot, slowly (0.6 rad/s), where lines are within 3 m on most sides",
         )
     every = max(1, -(-len(good) // config.max_views))

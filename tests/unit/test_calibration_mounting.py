@@ -21,6 +21,7 @@ from perception.field.boundary import CarpetScanner
 from perception.field.lines import LineConfig, LineFinder
 from perception.field.model import field_model
 from robot.cli.main import main
+from robot.core.clock import NS_PER_S
 from robot.core.errors import CalibrationError, DataError
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2
@@ -97,6 +98,24 @@ def test_turns_that_tell_nothing_are_refused_with_the_mend():
     with pytest.raises(CalibrationError) as wrong_field:
         fit_lines(line_views(mounted(1.0), turning()), C922, smaller)
     assert "field" in wrong_field.value.message + wrong_field.value.hint
+
+
+def test_views_from_before_an_interruption_are_left_out():
+    """After a silence of the telemetry odometry goes on as if the robot had not moved: it may have been carried."""
+    true = mounted(1.0, 0.5, 0.0, 5.0)
+    before = [
+        dataclasses.replace(view, odom_from_robot=Pose2(0.3, -0.4, 0.5) @ view.odom_from_robot)
+        for view in line_views(true, turning(-2.0, 1.0, 12))
+    ]
+    later = [
+        dataclasses.replace(view, breaks=1, t_ns=view.t_ns + 10 * NS_PER_S) for view in line_views(true, turning())
+    ]
+    fit = fit_lines([*before, *later], C922, MODEL)
+    assert fit.views == 30
+    for name, limit in (("height_m", 0.0015), ("pitch_rad", 0.002), ("roll_rad", 0.002)):
+        assert getattr(fit.camera.mounting, name) == pytest.approx(getattr(true.mounting, name), abs=limit), name
+    with pytest.raises(CalibrationError, match="interruptions"):
+        fit_lines([*before[:3], *later[:4]], C922, MODEL)
 
 
 @pytest.mark.parametrize("off", [{"height_mm": 50.0}, {"pitch_deg": 10.0}])
