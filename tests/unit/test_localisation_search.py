@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from perception.localisation.config import SearchConfig
+from perception.estimation.config import MotionConfig
+from perception.localisation.config import MarkingConfig, SearchConfig
 from perception.localisation.field_map import FieldMap
 from perception.localisation.search import Found, GlobalSearch, Prior
 from perception.localisation.view import LinePoints
@@ -142,3 +143,17 @@ def test_views_from_far_away_do_not_end_the_search(way: Pose2) -> None:
     while finder.busy:
         finder.step(Pose2())
     assert finder.searches == 1
+
+
+@pytest.mark.parametrize("name", ["coarse_points", "view_points", "max_views", "kept", "refined"])
+def test_settings_that_would_end_the_search_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        SearchConfig(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("config", "name"), [(MarkingConfig, "camera_sigma_rad"), (MarkingConfig, "min_points"), (MotionConfig, "slip")]
+)
+def test_settings_that_would_divide_by_zero_are_refused(config: type, name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        config(**{"slip_threshold_m_s" if name == "slip" else name: 0})
