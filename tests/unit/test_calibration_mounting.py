@@ -243,3 +243,10 @@ def test_clicked_points_and_lines_agree_in_the_real_picture(tmp_path, capsys):
     fit = fit_attitude([view], camera, AttitudeConfig(repeats=1.0))
     assert abs(math.degrees(fit.pitch_rad)) < 0.6
     assert abs(math.degrees(fit.roll_rad)) < 0.4
+
+
+def test_a_misspelt_way_is_named_and_a_table_alone_means_balls(tmp_path, capsys):
+    assert main(["calibrate", "lnes", "turn.mcap"]) == 2
+    assert "lnes" in capsys.readouterr().err
+    assert main(["calibrate", str(tmp_path / "none.csv"), "--out", str(tmp_path / "cal.toml")]) == 2
+    assert "none.csv" in capsys.readouterr().err
