@@ -88,6 +88,19 @@ def test_a_seed_without_a_heading_tells_the_twins_apart() -> None:
     assert not world.state().mirror_ambiguous
 
 
+@pytest.mark.parametrize("late_s", [0.0, 5.0])
+def test_a_vague_seed_that_comes_late_is_no_seed_at_the_odometrys_origin(late_s: float) -> None:
+    world = LineWorld(pose=Pose2(-2.0, -1.3, 0.0))
+    world.blind = True
+    world.drive(4.0, Twist2(1.0, 0.0, 0.0))
+    world.estimator.seed(world.pose, 0.3, math.pi, world.t_ns - int(late_s * 1e9))
+    world.blind = False
+    world.drive(3.2, SPIN)
+    assert world.knows()
+    assert not world.state().mirror_ambiguous
+    assert world.error()[0] < 0.1
+
+
 def test_a_seed_at_the_centre_cannot_tell_the_twins_apart_and_says_so() -> None:
     world = LineWorld(pose=Pose2(0.1, -0.05, 1.0))
     world.drive(0.2, Twist2())

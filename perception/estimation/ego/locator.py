@@ -95,14 +95,15 @@ class Locator:
 
         A vague seed chooses between twins that are known already, or becomes the prior of a new search.
         """
-        odom = self._robot.trail.at(t_ns) if self._robot.started else None
         known = sigma_theta_rad <= KNOWN_HEADING_RAD and sigma_m <= KNOWN_PLACE_M
         if known or not self._config.search.enabled:
             self._search, self.mirror_ambiguous, self._explained = None, False, 1.0
             return False
+        # A seed from before the history counts as one of now, as it does in the filter.
+        odom = self._robot.trail.at(t_ns) or self._robot.trail.pose if self._robot.started else Pose2()
         prior = Prior(
             field_from_robot=pose,
-            odom_from_robot=odom if odom is not None else Pose2(),
+            odom_from_robot=odom,
             sigma_m=sigma_m,
             sigma_theta_rad=sigma_theta_rad if sigma_theta_rad <= 1.0 else math.inf,
         )
