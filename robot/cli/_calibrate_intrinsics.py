@@ -69,6 +69,8 @@ def run_intrinsics(args: Intrinsics) -> int:
     board = Board(kind=args.kind, columns=columns, rows=rows, square_m=args.square_mm / 1000.0)
     if args.max_pictures < 1:
         raise ConfigError("no picture to look at", hint="--max-pictures 1 or more")
+    if not 0.0 < args.seconds < 86_400.0:
+        raise ConfigError(f"no time to look: {args.seconds:g} s", hint="for example --seconds 180")
     live, keep = args.source.startswith("/dev/"), dict[str, NDArray[np.uint8]]()
     if not live:
         collector = collect(_pictures(args), board)

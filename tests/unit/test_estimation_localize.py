@@ -223,6 +223,8 @@ def test_seed_flags(tmp_path: Path) -> None:
     assert main([*base, "--seed", "0,0,0", "--seed-from-log"]) == 2
     assert main([*base, "--seed", "0,0"]) == 2
     assert main([*base, "--seed", "0,0,0", "--seed-sigma-m", "-1"]) == 2
+    assert main([*base, "--seed=-500,0,1"]) == 2  # millimetres
+    assert main([*base, "--seed=-0.5,0,90"]) == 2  # degrees
     assert main([*base, "--seed=-0.5,0,90deg"]) == 0
     assert parse_pose("1, 2, -90deg").theta_rad == pytest.approx(-math.pi / 2)
     with pytest.raises(ConfigError):
