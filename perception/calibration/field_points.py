@@ -15,7 +15,6 @@ import numpy as np
 
 from perception.calibration.least_squares import minimise
 from perception.camera.model import CameraModel
-from perception.camera.parameters import CALIBRATED, CalibrationUncertainty
 from robot.core.errors import CalibrationError, DataError
 from robot.core.geometry import FloatArray, Pose2
 
@@ -183,11 +182,8 @@ def _fit(
             hint="check the robot's pose and the camera file's [mounting]",
         )
     camera, pose = unpack(least.parameters)
-    full = np.zeros((len(CALIBRATED), len(CALIBRATED)))
-    rows = [CALIBRATED.index(name) for name in names]
-    full[np.ix_(rows, rows)] = least.covariance[: len(names), : len(names)]
-    uncertainty = CalibrationUncertainty(covariance=tuple(tuple(float(v) for v in row) for row in full))
-    camera = replace(camera, uncertainty=uncertainty)
+    known = start.uncertainty.with_mounting(names, least.covariance[: len(names), : len(names)])
+    camera = replace(camera, uncertainty=known)
     return PointFit(
         camera=camera,
         names=names,

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from perception.calibration.line_attitude import Attitude, LineView, fit_attitude
-from perception.calibration.line_bundle import MOUNTING, LineBundle, LineFitConfig, mounting_values, with_mounting
+from perception.calibration.line_bundle import LineBundle, LineFitConfig, mounting_values, with_mounting
 from perception.calibration.line_map import LineMap
 from perception.camera.model import CameraModel
-from perception.camera.parameters import CALIBRATED, HEIGHT_LIMITS_M, CalibrationUncertainty
+from perception.camera.parameters import HEIGHT_LIMITS_M, MOUNTING
 from perception.field.model import FieldModel
 from robot.core.errors import CalibrationError
 from robot.core.geometry import FloatArray, Pose2
@@ -101,9 +101,7 @@ def fit_lines(
     sigmas = np.sqrt(np.diag(covariance))
     _require_known(sigmas[:5], config)
     camera = with_mounting(start, theta)
-    full = np.zeros((len(CALIBRATED), len(CALIBRATED)))
-    full[:6, :6] = covariance
-    uncertainty = CalibrationUncertainty(covariance=tuple(tuple(float(v) for v in row) for row in full))
+    uncertainty = start.uncertainty.with_mounting(MOUNTING, covariance)
     return LineFit(
         camera=replace(camera, uncertainty=uncertainty),
         attitude=attitude,

@@ -6,6 +6,7 @@ Each class is a section of a camera file (`robot/config/cameras/NAME.toml`). Axe
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -118,6 +119,8 @@ class CameraNoise:
 CALIBRATED = ("x_m", "y_m", "height_m", "pitch_rad", "roll_rad", "yaw_rad", "ball", "ball_bow_px")
 """The order of the rows of `CalibrationUncertainty.covariance`: six of the mounting, two of the contact rule."""
 
+MOUNTING = CALIBRATED[:6]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationUncertainty:
@@ -138,6 +141,21 @@ class CalibrationUncertainty:
             raise ValueError(f"covariance must have {rows} rows of {rows} numbers, or none")
         if self.covariance and not _is_covariance(np.array(self.covariance, dtype=float)):
             raise ValueError("covariance must be symmetric, without a negative variance in any direction")
+
+    def with_mounting(self, names: Sequence[str], covariance: FloatArray) -> CalibrationUncertainty:
+        """Return that of a camera whose mounting was fitted anew: the contact rule is known as well as before.
+
+        Args:
+            names: what was fitted of the mounting; the rest of it counts as known.
+            covariance: of these, in their order.
+        """
+        size, contact = len(CALIBRATED), len(CALIBRATED) - len(MOUNTING)
+        full = np.zeros((size, size))
+        if self.covariance:
+            full[-contact:, -contact:] = np.array(self.covariance)[-contact:, -contact:]
+        rows = [MOUNTING.index(name) for name in names]
+        full[np.ix_(rows, rows)] = covariance
+        return CalibrationUncertainty(covariance=tuple(tuple(row) for row in full.tolist()))
 
 
 def _is_covariance(matrix: FloatArray) -> bool:

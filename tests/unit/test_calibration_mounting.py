@@ -17,6 +17,7 @@ from perception.calibration.line_fit import fit_lines
 from perception.calibration.line_map import LineMap
 from perception.calibration.line_report import lines_text
 from perception.camera import CameraModel, load_camera
+from perception.camera.parameters import CalibrationUncertainty
 from perception.field.boundary import CarpetScanner
 from perception.field.lines import LineConfig, LineFinder
 from perception.field.model import field_model
@@ -87,6 +88,28 @@ def test_a_turn_tells_the_whole_mounting():
     # Before the fit the same points lie far off: the picture of the report shows something.
     off_before = np.abs(LineMap.of(MODEL).nearest(fit.before_m)[0])
     assert np.nanmedian(off_before) > 4.0 * np.median(np.abs(fit.errors_m[fit.used]))
+
+
+def test_a_new_mounting_keeps_what_is_known_of_the_contact_rule():
+    """After a bump lines are enough; the file's ball session still holds, and so does its doubt."""
+    balls = np.zeros((8, 8))
+    balls[:6, :6] = 0.01 * np.eye(6)
+    balls[6:, 6:] = [[4e-3, 1e-2], [1e-2, 4.0]]
+    balls[5, 6] = balls[6, 5] = 1e-4
+    start = dataclasses.replace(
+        C922, uncertainty=CalibrationUncertainty(covariance=tuple(tuple(row) for row in balls.tolist()))
+    )
+    pose = Pose2(1.6, 0.1, 0.05)
+    fits = [
+        fit_lines(line_views(C922, turning()), start, MODEL),
+        fit_points(field_points(C922, pose), start, pose),
+        fit_points(field_points(C922, pose), start),
+    ]
+    for fit in fits:
+        found = np.array(fit.camera.uncertainty.covariance)
+        np.testing.assert_array_equal(found[6:, 6:], balls[6:, 6:])
+        assert (found[:6, 6:] == 0.0).all()
+        assert (np.diag(found)[:6] < 0.01).all()
 
 
 def test_turns_that_tell_nothing_are_refused_with_the_mend():
