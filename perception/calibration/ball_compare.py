@@ -13,7 +13,6 @@ import numpy as np
 from perception.calibration.ball_report import rmse_mm
 from perception.calibration.ball_table import BallPlaces
 from perception.calibration.balls import (
-    MOUNTING,
     STANDARD,
     Calibration,
     FitConfig,
@@ -23,6 +22,7 @@ from perception.calibration.balls import (
 )
 from perception.camera.model import CameraModel
 from perception.camera.observe import ball_plane_m, ball_points_px
+from perception.camera.parameters import MOUNTING
 from robot.core.errors import CalibrationError
 from robot.core.geometry import FloatArray
 

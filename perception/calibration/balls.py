@@ -18,11 +18,11 @@ from perception.calibration.ball_table import BallPlaces
 from perception.calibration.least_squares import minimise
 from perception.camera.model import CameraModel
 from perception.camera.observe import ball_plane_m, ball_points_px, cut_sides
-from perception.camera.parameters import CALIBRATED, CalibrationUncertainty, CameraNoise
+from perception.camera.parameters import CALIBRATED, MOUNTING, CalibrationUncertainty, CameraNoise
 from robot.core.errors import CalibrationError
 from robot.core.geometry import FloatArray
 
-MOUNTING, CONTACT, STANDARD = CALIBRATED[:6], CALIBRATED[6:], CALIBRATED
+CONTACT, STANDARD = CALIBRATED[6:], CALIBRATED
 
 MAX_TYPICAL_RESIDUAL_PX = 12.0
 """A fit whose median residual is larger is not a fit: good detectors leave 1 to 4 px."""

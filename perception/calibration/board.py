@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from robot.core.errors import ConfigError
 from robot.core.geometry import FloatArray
 
+MIN_SQUARES, MAX_SQUARES = 4, 20
+"""No chessboard is found by two inner corners in a row, no ChArUco board by less than eight in all."""
+
 _MARKER_SHARE = 0.75
 _DICTIONARY = "DICT_5X5_100"
 _CELLS = 7
@@ -46,9 +49,10 @@ class Board:
     square_m: float = 0.03
 
     def __post_init__(self) -> None:
-        if not (3 <= self.columns <= 20 and 3 <= self.rows <= 20):
+        if not (MIN_SQUARES <= self.columns <= MAX_SQUARES and MIN_SQUARES <= self.rows <= MAX_SQUARES):
             raise ConfigError(
-                f"a board of {self.columns} x {self.rows} squares cannot be used", hint="3 to 20 squares each way"
+                f"a board of {self.columns} x {self.rows} squares cannot be used",
+                hint=f"{MIN_SQUARES} to {MAX_SQUARES} squares each way",
             )
         if not 0.002 <= self.square_m <= 0.5:
             raise ConfigError(

@@ -15,7 +15,6 @@ import numpy as np
 
 from perception.calibration.least_squares import minimise
 from perception.camera.model import CameraModel
-from perception.camera.parameters import CALIBRATED, CalibrationUncertainty
 from robot.core.errors import CalibrationError, DataError
 from robot.core.geometry import FloatArray, Pose2
 
@@ -25,6 +24,7 @@ _WITHOUT_POSE = ("height_m", "pitch_rad", "roll_rad")
 _PRIOR = {"x_m": 0.005, "y_m": 0.005, "height_m": 0.01, "pitch_rad": 0.15, "roll_rad": 0.1, "yaw_rad": 0.2}
 
 MAX_TYPICAL_PX = 8.0
+MAX_FIELD_M = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def read_points(path: Path) -> FieldPoints:
     """Read a table with the columns u, v (pixels) and x_m, y_m (field frame).
 
     Raises:
-        DataError: missing file or column, no rows, or a value that is no number; names the line.
+        DataError: missing file or column, or a value that is no number; names the row.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -69,15 +69,28 @@ def read_points(path: Path) -> FieldPoints:
                     f"{path} has no column {', '.join(missing)}", hint=f"the first line should be {','.join(COLUMNS)}"
                 )
             reader.fieldnames = names
-            rows = [[float(row[name]) for name in COLUMNS] for row in reader]
+            rows = [
+                [_number(path, row[name], name, number) for name in COLUMNS] for number, row in enumerate(reader, 1)
+            ]
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
-    except (ValueError, TypeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: {error}", hint=f"each line needs numbers: {','.join(COLUMNS)}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a CSV table: {error}", hint="export it as comma separated text") from error
     table = np.array(rows, dtype=float).reshape(-1, 4)
-    if not np.isfinite(table).all():
-        raise DataError(f"{path} holds values that are not finite", hint="mend or delete those lines")
     return FieldPoints(table[:, :2], table[:, 2:])
+
+
+def _number(path: Path, text: str | None, name: str, number: int) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(
+            f"{path}, row {number}: {name} is {text!r}, not a number",
+            hint=f"each row needs four numbers: {','.join(COLUMNS)}",
+        )
+    return value
 
 
 def fit_points(
@@ -99,9 +112,18 @@ def fit_points(
 
     Raises:
         CalibrationError: too few points, on one line, above the horizon, or pixels and points that do not belong
-            together.
+            together; a noise or a pose that cannot be.
     """
     count = len(points.points_m)
+    if not 0.0 < sigma_px < 100.0:
+        raise CalibrationError(f"pixels cannot be read to {sigma_px:g} px", hint="for example --pixel-sigma 1.5")
+    if robot_pose is not None and not robot_pose.is_finite():
+        raise CalibrationError("the robot's pose is not finite", hint="--robot-pose X Y DEGREES, metres")
+    far_m = float(np.abs(points.points_m).max(initial=0.0))
+    if far_m > MAX_FIELD_M:
+        raise CalibrationError(
+            f"a point lies {far_m:g} m from the field's centre: are these metres?", hint="x_m and y_m are metres"
+        )
     if count < 4:
         raise CalibrationError(f"{count} points are too few", hint="at least 4, better 8: near and far, left and right")
     spread = np.linalg.svd(points.points_m - points.points_m.mean(axis=0), compute_uv=False)
@@ -160,11 +182,8 @@ def _fit(
             hint="check the robot's pose and the camera file's [mounting]",
         )
     camera, pose = unpack(least.parameters)
-    full = np.zeros((len(CALIBRATED), len(CALIBRATED)))
-    rows = [CALIBRATED.index(name) for name in names]
-    full[np.ix_(rows, rows)] = least.covariance[: len(names), : len(names)]
-    uncertainty = CalibrationUncertainty(covariance=tuple(tuple(float(v) for v in row) for row in full))
-    camera = replace(camera, uncertainty=uncertainty)
+    known = start.uncertainty.with_mounting(names, least.covariance[: len(names), : len(names)])
+    camera = replace(camera, uncertainty=known)
     return PointFit(
         camera=camera,
         names=names,

@@ -152,15 +152,21 @@ def fit_intrinsics(
     rms, matrix, lens_k, turns, moves, sigmas = _calibrate(views, size_px, LENSES[lens])
     k = [float(v) for v in np.concatenate((lens_k.ravel(), np.zeros(5)))[:5]]
     distortion: Distortion = (k[0], k[1], k[2], k[3], k[4])
-    intrinsics = CameraIntrinsics(
-        width_px=size_px[0],
-        height_px=size_px[1],
-        fx=float(matrix[0, 0]),
-        fy=float(matrix[1, 1]),
-        cx=float(matrix[0, 2]),
-        cy=float(matrix[1, 2]),
-        distortion=distortion,
-    )
+    try:
+        intrinsics = CameraIntrinsics(
+            width_px=size_px[0],
+            height_px=size_px[1],
+            fx=float(matrix[0, 0]),
+            fy=float(matrix[1, 1]),
+            cx=float(matrix[0, 2]),
+            cy=float(matrix[1, 2]),
+            distortion=distortion,
+        )
+    except ValueError as error:
+        raise CalibrationError(
+            f"the fit ends at a lens that cannot be: {error}",
+            hint="more views, tilted to all sides, all over the picture",
+        ) from error
     _check_fit(intrinsics, rms, sigmas)
     residuals = tuple(
         view.corners_px - np.asarray(cv2.projectPoints(view.board_m, r, t, matrix, lens_k)[0]).reshape(-1, 2)

@@ -15,11 +15,10 @@ import numpy as np
 from perception.calibration.line_attitude import AttitudeConfig, LineView
 from perception.calibration.line_map import LineMap
 from perception.camera.model import CameraModel
-from perception.camera.parameters import CALIBRATED, CalibrationUncertainty
+from perception.camera.parameters import MOUNTING, CalibrationUncertainty
 from robot.core.errors import CalibrationError
 from robot.core.geometry import FloatArray, Pose2
 
-MOUNTING = CALIBRATED[:6]
 _STEP = 1e-4
 
 

@@ -11,19 +11,24 @@ the lines move when it drives straight ahead; its uncertainty says how well.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from perception.calibration.line_attitude import Attitude, LineView, fit_attitude
-from perception.calibration.line_bundle import MOUNTING, LineBundle, LineFitConfig, mounting_values, with_mounting
+from perception.calibration.line_bundle import LineBundle, LineFitConfig, mounting_values, with_mounting
 from perception.calibration.line_map import LineMap
 from perception.camera.model import CameraModel
-from perception.camera.parameters import CALIBRATED, HEIGHT_LIMITS_M, CalibrationUncertainty
+from perception.camera.parameters import HEIGHT_LIMITS_M, MOUNTING
 from perception.field.model import FieldModel
 from robot.core.errors import CalibrationError
 from robot.core.geometry import FloatArray, Pose2
+
+ROUGHLY_RIGHT = (
+    "the camera file's [mounting] must be right to 3 cm in height_m and 5 degrees in pitch_rad to begin with"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +75,8 @@ def fit_lines(
         seen = 0 if attitude is None else attitude.inliers
         raise CalibrationError(
             f"only {seen} line pieces agree on one direction of the field",
-            hint="put the robot 1 to 2 m from several lines (a corner, a defense area) and turn once around, slowly",
+            hint="put the robot 1 to 2 m from several lines (a corner, a defense area) and turn once around, slowly; "
+            f"{ROUGHLY_RIGHT}",
         )
     turned = _shifted(start, attitude)
     markings = LineMap.of(model)
@@ -83,7 +89,7 @@ def fit_lines(
         raise CalibrationError(
             f"the lines fit no place on this field: {used.mean():.0%} of the points lie on markings, to "
             f"{1000 * typical:.0f} mm",
-            hint="check --field (its lines and sizes), and that nothing but the robot moved",
+            hint=f"check --field (its lines and sizes), and that nothing but the robot moved; {ROUGHLY_RIGHT}",
         )
     yaw_sigma = math.sqrt(covariance[5, 5])
     yaw_kept = yaw_sigma > config.max_sigma.get("yaw_rad", math.inf)
@@ -95,9 +101,7 @@ def fit_lines(
     sigmas = np.sqrt(np.diag(covariance))
     _require_known(sigmas[:5], config)
     camera = with_mounting(start, theta)
-    full = np.zeros((len(CALIBRATED), len(CALIBRATED)))
-    full[:6, :6] = covariance
-    uncertainty = CalibrationUncertainty(covariance=tuple(tuple(float(v) for v in row) for row in full))
+    uncertainty = start.uncertainty.with_mounting(MOUNTING, covariance)
     return LineFit(
         camera=replace(camera, uncertainty=uncertainty),
         attitude=attitude,
@@ -127,12 +131,18 @@ def _require_known(sigmas: FloatArray, config: LineFitConfig) -> None:
 
 
 def _chosen(views: Sequence[LineView], config: LineFitConfig) -> list[LineView]:
-    """Take views that show lines, evenly over the drive, and see that there are enough headings."""
+    """Take views that show lines, evenly over the drive, and see that there are enough headings.
+
+    Only those of the longest stretch without an interruption: how the robot moved in between nobody knows.
+    """
     good = [view for view in views if len(view.points_px) >= 8]
+    stretches = Counter(view.breaks for view in good)
+    good = [view for view in good if view.breaks == stretches.most_common(1)[0][0]]
     headings = {round(view.odom_from_robot.theta_rad / (math.pi / 6)) % 12 for view in good}
     if len(headings) < config.min_headings:
         raise CalibrationError(
-            f"lines were seen at {len(headings)} of 12 headings only",
+            f"lines were seen at {len(headings)} of 12 headings only"
+            + (", between interruptions of the telemetry" if len(stretches) > 1 else ""),
             hint="turn once around on the spot, slowly (0.6 rad/s), where lines are within 3 m on most sides",
         )
     every = max(1, -(-len(good) // config.max_views))

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.calibration.field_points import FieldPoints, PointFit
-from perception.calibration.line_bundle import MOUNTING
 from perception.calibration.line_fit import LineFit
 from perception.camera.model import CameraModel
+from perception.camera.parameters import MOUNTING
 from perception.field.model import FieldModel
 from robot.core.geometry import FloatArray
 

@@ -6,9 +6,13 @@ Each class is a section of a camera file (`robot/config/cameras/NAME.toml`). Axe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
 
 from perception.camera.lens import Distortion
+from robot.core.geometry import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +30,8 @@ class CameraIntrinsics:
     def __post_init__(self) -> None:
         if min(self.width_px, self.height_px) < 1 or not (self.fx > 0.0 and self.fy > 0.0):
             raise ValueError("width_px, height_px, fx and fy must be positive")
+        if not (0.0 < self.cx < self.width_px and 0.0 < self.cy < self.height_px):
+            raise ValueError(f"cx and cy must lie in the picture, not at ({self.cx}, {self.cy})")
 
 
 HEIGHT_LIMITS_M = (0.02, 2.0)
@@ -80,6 +86,11 @@ class ContactRule:
     ball_bow_px: float = 0.0
     robot_depth_m: float = 0.089
 
+    def __post_init__(self) -> None:
+        for name in ("ball", "robot", "goal"):
+            if not -1.0 <= getattr(self, name) <= 2.0:
+                raise ValueError(f"{name} is a share of the box's height, 0 to 1, not {getattr(self, name)}")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CameraNoise:
@@ -99,9 +110,16 @@ class CameraNoise:
     height_m: float = 0.001
     position_m: float = 0.003
 
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if not getattr(self, item.name) >= 0.0:
+                raise ValueError(f"{item.name} is a standard deviation: not {getattr(self, item.name)}")
+
 
 CALIBRATED = ("x_m", "y_m", "height_m", "pitch_rad", "roll_rad", "yaw_rad", "ball", "ball_bow_px")
 """The order of the rows of `CalibrationUncertainty.covariance`: six of the mounting, two of the contact rule."""
+
+MOUNTING = CALIBRATED[:6]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +128,9 @@ class CalibrationUncertainty:
 
     Empty for a camera that was not fitted: then the angles and height of `CameraNoise` stand for it. All frames share
     this error: no averaging over frames makes it smaller.
+
+    Raises:
+        ValueError: other rows, or numbers that are the covariance of nothing.
     """
 
     covariance: tuple[tuple[float, ...], ...] = ()
@@ -118,3 +139,28 @@ class CalibrationUncertainty:
         rows = len(CALIBRATED)
         if self.covariance and (len(self.covariance) != rows or any(len(row) != rows for row in self.covariance)):
             raise ValueError(f"covariance must have {rows} rows of {rows} numbers, or none")
+        if self.covariance and not _is_covariance(np.array(self.covariance, dtype=float)):
+            raise ValueError("covariance must be symmetric, without a negative variance in any direction")
+
+    def with_mounting(self, names: Sequence[str], covariance: FloatArray) -> CalibrationUncertainty:
+        """Return that of a camera whose mounting was fitted anew: the contact rule is known as well as before.
+
+        Args:
+            names: what was fitted of the mounting; the rest of it counts as known.
+            covariance: of these, in their order.
+        """
+        size, contact = len(CALIBRATED), len(CALIBRATED) - len(MOUNTING)
+        full = np.zeros((size, size))
+        if self.covariance:
+            full[-contact:, -contact:] = np.array(self.covariance)[-contact:, -contact:]
+        rows = [MOUNTING.index(name) for name in names]
+        full[np.ix_(rows, rows)] = covariance
+        return CalibrationUncertainty(covariance=tuple(tuple(row) for row in full.tolist()))
+
+
+def _is_covariance(matrix: FloatArray) -> bool:
+    """True for a symmetric matrix that is positive semi-definite, up to rounding; rows and units may differ in size."""
+    scale = np.sqrt(np.maximum(matrix.diagonal(), 0.0))
+    sizes = np.maximum(np.outer(scale, scale), 1e-300)
+    off = (np.abs(matrix - matrix.T) > 1e-6 * sizes).any() or (np.abs(matrix) > (1.0 + 1e-6) * sizes).any()
+    return not off and bool(np.linalg.eigvalsh(matrix / sizes).min() >= -1e-6)

@@ -61,6 +61,7 @@ class MotionConfig:
     def __post_init__(self) -> None:
         _require(self.scale_x > 0 and self.scale_y > 0 and self.scale_theta > 0, "odometry scales must be positive")
         _require(0 < self.max_gap_s <= 2.0, "max_gap_s must be in (0, 2]")
+        _require(self.slip_threshold_m_s > 0, "slip_threshold_m_s must be positive")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

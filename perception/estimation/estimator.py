@@ -98,6 +98,7 @@ class Estimator:
             for tracker in self._trackers.values():
                 tracker.shift_time(self._robot.clock_shift_ns)
             self._vision_ns = self._goal_ns = None
+            self._free_range_ns += self._robot.clock_shift_ns
         if frame.valid and verdict not in (Verdict.STALE, Verdict.FUTURE):
             trail = self._robot.trail
             self._ball.on_kicker(frame.t_capture_ns, frame.kicker_charge)

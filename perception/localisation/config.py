@@ -37,6 +37,8 @@ class MarkingConfig:
     def __post_init__(self) -> None:
         if min(self.sigma_px, self.max_range_m, self.doubt_s, self.independent_points) <= 0.0:
             raise ValueError("sigma_px, max_range_m, doubt_s and independent_points must be positive")
+        if min(self.camera_sigma_rad, self.post_sigma_px) <= 0.0 or self.min_points < 1:
+            raise ValueError("camera_sigma_rad and post_sigma_px must be positive, min_points at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,3 +79,5 @@ class SearchConfig:
             raise ValueError("headings must be a multiple of 4, 8 at least, and headings_per_step at least 1")
         if not 0.05 <= self.place_step_m <= 1.0:
             raise ValueError("place_step_m must be in 0.05..1")
+        if min(self.coarse_points, self.view_points, self.max_views, self.kept, self.refined) < 1:
+            raise ValueError("coarse_points, view_points, max_views, kept and refined must be at least 1")

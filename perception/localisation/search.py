@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.localisation.config import SearchConfig
-from perception.localisation.field_map import CELL_M, FieldMap
+from perception.localisation.field_map import CELL_M, FRAME_M, FieldMap
 from perception.localisation.refine import refine
 from perception.localisation.views import Views
-from robot.core.geometry import FloatArray, Pose2, wrap_angle
+from robot.core.geometry import FloatArray, Pose2, wrap_angle, wrap_angles
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,7 @@ class Prior:
         c, s = np.cos(poses[:, 2]), np.sin(poses[:, 2])
         dx = poses[:, 0] + c * o.x_m - s * o.y_m - f.x_m
         dy = poses[:, 1] + s * o.x_m + c * o.y_m - f.y_m
-        turn = np.remainder(poses[:, 2] + o.theta_rad - f.theta_rad + math.pi, math.tau) - math.pi
+        turn = wrap_angles(poses[:, 2] + o.theta_rad - f.theta_rad)
         away2 = (dx * dx + dy * dy) / self.sigma_m**2 + (turn / self.sigma_theta_rad) ** 2
         return np.asarray(-0.5 * away2)
 
@@ -129,11 +129,11 @@ class GlobalSearch:
         self.searches += 1
         self._centre = odom_from_robot
         self._places = self._grid()
-        cells = self._map.cell(self._places)
-        self._base = cells.astype(np.int32)
+        self._base = self._map.cell(self._places)
         points = self.views.coarse(cfg.coarse_points)
         self._coarse_places = points.places_m - (odom_from_robot.x_m, odom_from_robot.y_m)
         self._coarse_levels = points.levels * np.int32(self._map.cells)
+        self._far = np.flatnonzero(np.hypot(*self._coarse_places.T) > FRAME_M - CELL_M)
         self._angles: FloatArray = np.arange(cfg.headings, dtype=np.float64) * (math.tau / cfg.headings)
         self._scores = np.empty((cfg.headings, len(self._places)), np.float32)
         self._next = 0
@@ -160,7 +160,10 @@ class GlobalSearch:
             turned = self._coarse_places @ np.array([[c, s], [-s, c]])
             away = np.rint(turned / CELL_M).astype(np.int32)
             offset = away[:, 1] * columns + away[:, 0] + self._coarse_levels
-            self._scores[k] = likelihood.take(self._base[:, None] + offset[None, :]).sum(axis=1)
+            cells = self._base[:, None] + offset[None, :]
+            if len(self._far):
+                cells[:, self._far] = self._map.moved(self._base, away[self._far]) + self._coarse_levels[self._far]
+            self._scores[k] = likelihood.take(cells).sum(axis=1)
         self._next = last
         if last == cfg.headings:
             self._pick()
@@ -271,5 +274,5 @@ class GlobalSearch:
             return np.stack((p[..., 0] + c * at.x_m - s * at.y_m, p[..., 1] + s * at.x_m + c * at.y_m), axis=-1)
 
         away = np.linalg.norm(place(poses) - place(pose), axis=-1)
-        turn = np.abs(np.remainder(poses[:, 2] - pose[2] + math.pi, math.tau) - math.pi)
+        turn = np.abs(wrap_angles(poses[:, 2] - pose[2]))
         return np.asarray((away < self._config.same_m) & (turn < self._config.same_rad))

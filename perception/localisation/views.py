@@ -12,7 +12,7 @@ from perception.localisation.config import SearchConfig
 from perception.localisation.field_map import OUTLIER_SHARE, FieldMap, noise_level
 from perception.localisation.view import GoalBearings, LinePoints
 from robot.core.clock import NS_PER_S
-from robot.core.geometry import FloatArray, Pose2, rotation, wrap_angle
+from robot.core.geometry import FloatArray, Pose2, rotation, wrap_angle, wrap_angles
 
 _GRID_SLACK_M = 0.12
 """How far a pose of the coarse grid may put a point from where the right pose does (half a step, and the heading)."""
@@ -180,7 +180,7 @@ class Views:
                     away2 = np.zeros(len(poses))
                     for post, seen in ((post_left, left), (post_right, right)):
                         if not math.isnan(seen):
-                            off = np.remainder(post - seen + math.pi, math.tau) - math.pi
+                            off = wrap_angles(post - seen)
                             away2 += (off / _GOAL_SIGMA_RAD) ** 2
                     best = np.maximum(best, np.exp(-0.5 * away2))
                 total += np.log(best)

@@ -21,7 +21,7 @@ class BoardFile:
 
     out: Annotated[Path, tyro.conf.Positional]
     """File to write: .pdf, .svg or .png."""
-    kind: BoardKind = BoardKind.CHARUCO
+    kind: Annotated[BoardKind, tyro.conf.EnumChoicesFromValues] = BoardKind.CHARUCO
     """charuco (found even when only a part is seen: best for the picture's corners) or chessboard."""
     squares: str = "9x6"
     """Columns x rows of squares (squares, not inner corners)."""

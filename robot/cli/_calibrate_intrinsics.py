@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
+from numpy.typing import NDArray
 
 from perception.calibration.board import Board, BoardKind, parse_squares
 from perception.calibration.board_finder import find_board
@@ -42,7 +44,7 @@ class Intrinsics:
     """A folder for report.txt, views.csv and the pictures coverage, residuals, undistorted."""
     camera: str = "c922_640x480"
     """Camera file (or shipped name) whose mounting and noise are kept."""
-    kind: BoardKind = BoardKind.CHARUCO
+    kind: Annotated[BoardKind, tyro.conf.EnumChoicesFromValues] = BoardKind.CHARUCO
     """charuco or chessboard."""
     squares: str = "9x6"
     """Columns x rows of squares (squares, not inner corners)."""
@@ -65,9 +67,13 @@ def run_intrinsics(args: Intrinsics) -> int:
     check_outputs(files=[args.out], folders=[args.report])
     columns, rows = parse_squares(args.squares)
     board = Board(kind=args.kind, columns=columns, rows=rows, square_m=args.square_mm / 1000.0)
-    keep: dict[str, Picture] = {}
-    if args.source.startswith("file:") or not args.source.startswith("/dev/"):
-        collector = collect(_remember(_pictures(args), keep), board)
+    if args.max_pictures < 1:
+        raise ConfigError("no picture to look at", hint="--max-pictures 1 or more")
+    if not 0.0 < args.seconds < 86_400.0:
+        raise ConfigError(f"no time to look: {args.seconds:g} s", hint="for example --seconds 180")
+    live, keep = args.source.startswith("/dev/"), dict[str, NDArray[np.uint8]]()
+    if not live:
+        collector = collect(_pictures(args), board)
         print(f"{len(collector.views)} views kept, {collector.blurred} blurred, {collector.repeated} show nothing new")
     else:
         collector = _live(args, board, keep)
@@ -80,11 +86,14 @@ def run_intrinsics(args: Intrinsics) -> int:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         comment = f"Lens by `blackout calibrate intrinsics`; everything else from {args.camera}.\n\n{text}"
         args.out.write_text(camera_to_toml(camera, comment), encoding="utf-8")
-        print(f"wrote {args.out}; next: the mounting (blackout calibrate lines or balls --camera {args.out})")
+        print(
+            f"wrote {args.out}; its [mounting] is still that of {args.camera}: write yours there, x_m exactly, "
+            f"the rest roughly; next: blackout calibrate lines (or balls) --camera {args.out}"
+        )
     if args.report is not None:
         largest = max(fit.views, key=lambda view: view.fill)
-        sample = keep.get(largest.name)
-        for path in write_report(args.report, fit, board, sample[1] if sample is not None else None):
+        sample = keep.get(largest.name) if live else _picture(args, largest.name)
+        for path in write_report(args.report, fit, board, sample):
             print(f"wrote {path}")
     return 0
 
@@ -102,15 +111,12 @@ def _pictures(args: Intrinsics) -> Iterator[Picture]:
         source.close()
 
 
-def _remember(pictures: Iterator[Picture], keep: dict[str, Picture], most: int = 400) -> Iterator[Picture]:
-    """Pass pictures on; the report wants to show one of them."""
-    for picture in pictures:
-        if len(keep) < most:
-            keep[picture[0]] = picture
-        yield picture
+def _picture(args: Intrinsics, name: str) -> NDArray[np.uint8] | None:
+    """Read one picture again, for the report: hundreds kept in memory are more than a small computer has."""
+    return next((image for found, image in _pictures(args) if found == name), None)
 
 
-def _live(args: Intrinsics, board: Board, keep: dict[str, Picture]) -> ViewCollector:
+def _live(args: Intrinsics, board: Board, keep: dict[str, NDArray[np.uint8]]) -> ViewCollector:
     """Collect from a camera, saying what is missing whenever that changes; ends when nothing is, or on Ctrl-C."""
     width, _, height = args.size.partition("x")
     if not (width.isdigit() and height.isdigit()):
@@ -140,7 +146,7 @@ def _live(args: Intrinsics, board: Board, keep: dict[str, Picture]) -> ViewColle
                 view = find_board(frame.image_bgr, board, name)
                 problem = "no board" if view is None else collector.offer(view)
                 if problem is None:
-                    keep[name] = (name, frame.image_bgr)
+                    keep[name] = frame.image_bgr
                 now = collector.missing()
                 if problem is None and now != wishes:
                     wishes = now

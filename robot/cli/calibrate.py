@@ -12,6 +12,7 @@ A table of balls may be given without the word `balls`.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -36,10 +37,14 @@ _WAYS = ("board", "intrinsics", "lines", "points", "balls", "check")
 
 
 def rewrite(argv: list[str]) -> list[str]:
-    """Put `balls` before the flags where no way of calibrating is named: the form of the first release."""
+    """Put `balls` before the flags where no way of calibrating is named: the form of the first release.
+
+    A word that is no file is a way misspelt, and is left to be named as that.
+    """
     if not argv or argv[0] in (*_WAYS, "-h", "--help"):
         return argv
-    return ["balls", *argv]
+    table = Path(argv[0])
+    return ["balls", *argv] if argv[0].startswith("-") or table.suffix or table.exists() else argv
 
 
 def run(args: Args) -> int:

@@ -34,6 +34,7 @@ from robot.core.errors import ConfigError
 from robot.core.field import FieldGeometry
 from sim.evaluation.trials import run_trials
 
+MAX_WRONG_MM, MAX_KNOCK_DEG = 100.0, 30.0
 AXES = {"pitch": (1.0, 0.0, 0.0), "roll": (0.0, 1.0, 0.0), "both": (-0.7, 0.7, 0.0), "yaw": (0.0, 0.0, 1.0)}
 
 
@@ -67,6 +68,14 @@ def run(args: Args) -> int:
     """Run the trials, print a table; returns 0."""
     if args.count < 1 or args.workers < 1:
         raise ConfigError("--count and --workers must be at least 1", hint="blackout evaluate-calibration --help")
+    wrong_mm, *wrong_deg = args.wrong or (0.0,)
+    if not (
+        abs(wrong_mm) <= MAX_WRONG_MM and all(abs(size) <= MAX_KNOCK_DEG for size in (*args.sizes_deg, *wrong_deg))
+    ):
+        raise ConfigError(
+            f"no camera is wrong by more than {MAX_WRONG_MM:g} mm or {MAX_KNOCK_DEG:g} degrees",
+            hint="for example --sizes-deg 0 1 2 3, --wrong 5 2 1 2",
+        )
     check_outputs(folders=[args.out])
     rows = {"lens": _lens, "turn": _turn, "bump": _bump}[args.what](args)
     if args.out is not None:

@@ -13,13 +13,17 @@ from typing import Annotated
 
 import tyro
 
-from perception.estimation.logs.evaluation import plot, report
+from perception.estimation.logs.evaluation import plot, reference_of, report
 from perception.estimation.logs.navigation_log import NavigationLog, read_log
 from perception.estimation.logs.offline import Seed, localize, raw_odometry, write_poses
 from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError
+from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2, wrap_angle
 from robot.runtime.robot_config import open_robot
+
+OUTSIDE_M = 1.0
+"""A reference may be off, and a robot may stand beside the field."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,9 @@ def run(args: Args) -> int:
     check_outputs(files=[args.out, args.plot])
     robot = open_robot(args.robot)
     log = read_log(args.log)
-    seed = _seed(args, log)
+    if args.evaluate or args.plot is not None:
+        reference_of(log)  # said before the work, not after it
+    seed = _seed(args, log, robot.field)
     config = robot.config
     table = localize(log, config.estimation, config.body, robot.field, robot.camera, seed)
     write_poses(args.out, table)
@@ -67,12 +73,19 @@ def run(args: Args) -> int:
     return 0
 
 
-def _seed(args: Args, log: NavigationLog) -> Seed:
+def _seed(args: Args, log: NavigationLog, field: FieldGeometry) -> Seed:
     if bool(args.seed) == args.seed_from_log:
         raise ConfigError("no seed, or two", hint="give either --seed x,y,theta or --seed-from-log")
     if not (0.0 < args.seed_sigma_m < 10.0 and 0.0 < args.seed_sigma_deg < 180.0):
         raise ConfigError("seed sigmas must be positive", hint="e.g. --seed-sigma-m 0.02 --seed-sigma-deg 1.2")
     pose = log.reference_pose(0) if args.seed_from_log else parse_pose(args.seed)
+    x_min, x_max, y_min, y_max = field.wall_bounds_m()
+    if not (x_min - OUTSIDE_M < pose.x_m < x_max + OUTSIDE_M and y_min - OUTSIDE_M < pose.y_m < y_max + OUTSIDE_M):
+        raise ConfigError(
+            f"the seed ({pose.x_m:g}, {pose.y_m:g}) lies outside of the field's walls "
+            f"(x {x_min:g} to {x_max:g}, y {y_min:g} to {y_max:g} m)",
+            hint="give it in metres, in the field's frame; or another --robot, whose field it is",
+        )
     return Seed(pose, args.seed_sigma_m, math.radians(args.seed_sigma_deg))
 
 
@@ -90,4 +103,8 @@ def parse_pose(text: str) -> Pose2:
         values = []
     if len(values) != 3 or not all(math.isfinite(v) for v in values):
         raise ConfigError(f"--seed {text!r} is not a pose", hint="write --seed=x,y,theta, e.g. --seed=0.33,-2.39,0.45")
+    if not in_degrees and abs(values[2]) > 2.0 * math.tau:
+        raise ConfigError(
+            f"--seed {text!r}: {values[2]:g} is more than two turns in radians", hint=f"degrees are {values[2]:g}deg"
+        )
     return Pose2(values[0], values[1], wrap_angle(math.radians(values[2]) if in_degrees else values[2]))

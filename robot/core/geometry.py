@@ -25,6 +25,12 @@ def wrap_angle(angle_rad: float) -> float:
     return math.pi if wrapped == -math.pi else wrapped
 
 
+def wrap_angles(angles_rad: FloatArray) -> FloatArray:
+    """Return the same directions in [-pi, pi), for arrays."""
+    wrapped: FloatArray = np.remainder(angles_rad + math.pi, math.tau) - math.pi
+    return wrapped
+
+
 @dataclass(frozen=True, slots=True)
 class Pose2:
     """A rigid transform of the plane: `field_from_robot = Pose2(x, y, theta)` maps robot points to field points.

@@ -31,7 +31,7 @@ class PictureLines:
         self, camera: CameraModel, carpet: CarpetConfig | None = None, lines: LineConfig | None = None
     ) -> None:
         self._scanner, self._finder = CarpetScanner(carpet, camera), LineFinder(lines or LineConfig(), camera)
-        self._size_px = (camera.intrinsics.width_px, camera.intrinsics.height_px)
+        self._camera = camera
 
     def find(
         self, image_bgr: np.ndarray, tilt_rad: Vec2 = (0.0, 0.0)
@@ -41,16 +41,24 @@ class PictureLines:
         Raises:
             DataError: the picture has not the size of the camera that it is read by.
         """
-        size = image_bgr.shape[1::-1]
-        if size != self._size_px:
-            raise DataError(
-                f"the pictures are {size[0]}x{size[1]}, but the camera file is for "
-                f"{self._size_px[0]}x{self._size_px[1]}",
-                hint="give the camera file of the camera that took them, at the size at which it was calibrated",
-            )
+        require_size((image_bgr.shape[1], image_bgr.shape[0]), self._camera)
         edge, mask = self._scanner.scan_with_mask(image_bgr)
         found = self._finder.find(image_bgr, mask, edge, (), tilt_rad)
         return tuple((*s.ends_px[0], *s.ends_px[1]) for s in found.segments), tuple(p.pixel_px for p in found.points)
+
+
+def require_size(size_px: tuple[int, int], camera: CameraModel) -> None:
+    """Refuse pictures that are not as large as those that the camera was calibrated with.
+
+    Raises:
+        DataError: says both sizes.
+    """
+    k = camera.intrinsics
+    if size_px != (k.width_px, k.height_px):
+        raise DataError(
+            f"the pictures are {size_px[0]}x{size_px[1]}, but the camera file is for {k.width_px}x{k.height_px}",
+            hint="give the camera file of the camera that took them, at the size at which it was calibrated",
+        )
 
 
 def line_views(
@@ -69,7 +77,7 @@ def line_views(
             makes dead reckoning better, as long as the camera file is right.
 
     Raises:
-        DataError: lines are to be found in pictures of another size than the camera's.
+        DataError: the pictures have another size than the camera's.
     """
     link = Link(robot.config.link, body_parameters(robot.config.body))
     estimator = Estimator(robot.config.estimation, robot.config.body, robot.field, camera)
@@ -94,6 +102,8 @@ def line_views(
                     estimator.on_observations(seen, ())
                 motion = estimator.dead_reckoning_at(seen.t_capture_ns)
                 if motion is not None:
+                    if seen.line_segments_px or seen.line_points_px:
+                        require_size(seen.image_size_px, camera)
                     yield LineView.seen(seen.t_capture_ns, seen.line_segments_px, seen.line_points_px, motion)
             continue
         while waiting is not None and waiting.t_capture_ns - delay_ns <= batch.t_now_ns - _LATE_NS:

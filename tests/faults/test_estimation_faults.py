@@ -20,7 +20,9 @@ from robot.core.messages import (
     Verdict,
     WorldModel,
 )
+from robot.runtime.supervisor import SupervisorConfig
 from tests.estimation_world import World, frame, goal_sighting, sighting, telemetry
+from tests.line_world import LineWorld
 
 REST = Twist2()
 CRUISE = Twist2(0.6, 0.1, 0.4)
@@ -205,6 +207,22 @@ def test_a_long_silence_is_admitted() -> None:
     assert drifted_m(world, since) < 0.04
 
 
+@pytest.mark.parametrize("minutes", [10, 600])
+def test_after_a_silence_of_minutes_the_robot_may_still_move(minutes: int) -> None:
+    """Nothing is known of the pose then, but not less than nothing: the supervisor would call it diverged, for ever."""
+    world = LineWorld(pose=Pose2(1.2, 0.7, 0.4))
+    world.blind = True
+    world.drive(3.0, CRUISE)
+    for _ in range(3):
+        world.step += minutes * 60 * 200
+        world.pending.clear()
+        world.drive(4.5, Twist2(0.8, 0.0, 0.2))
+        assert max(world.state().covariance[k][k] for k in (0, 1)) < 0.5 * SupervisorConfig().max_sigma_m ** 2
+    world.blind, world.pose = False, Pose2(1.2, 0.7, 0.4)
+    world.drive(5.0, Twist2(0.0, 0.0, 2.2))
+    assert world.knows()
+
+
 def test_time_runs_backwards_for_a_moment() -> None:
     """Late and repeated telemetry is refused; the pose does not move back."""
     world = World()
@@ -231,6 +249,42 @@ def test_a_clock_that_was_set_back_is_followed() -> None:
     ball = world.world().ball
     assert ball.visible
     assert world.ball_error_m() < 0.03
+
+
+def test_a_clock_that_was_set_back_by_an_hour_does_not_cost_the_lines() -> None:
+    """Times of before mean nothing: nothing raises, lines correct the pose again, and old sights do not look new."""
+    world = LineWorld(pose=Pose2(1.2, 0.7, 0.4))
+    world.step = 3_700 * 200
+    world.drive(3.5, Twist2(0.0, 0.0, 2.2))
+    assert world.knows()
+    seen = frame(0, world.t_ns, free_range_m=((0.0, 1.0),))
+    world.estimator.on_observations(seen, ())
+    world.step -= 3_600 * 200
+    world.pending.clear()
+    world.drive(0.5, CRUISE)
+    assert world.verdicts[-1] is Verdict.OK
+    assert world.world().free_range_age_ns >= 380_000_000
+    world.drive(1.5, CRUISE)
+    assert world.knows()
+    assert math.sqrt(world.state().covariance[0][0]) < 0.02
+
+
+def test_views_from_before_a_silence_are_no_part_of_the_search() -> None:
+    """Nobody knows how the robot was moved meanwhile: the search begins anew, and finds the pose."""
+    world = LineWorld(pose=Pose2(1.2, 0.7, 0.4))
+    world.drive(0.8, Twist2(0.0, 0.0, 2.2))
+    before = world.estimator._locator._search  # type: ignore[union-attr]
+    assert before is not None
+    assert before.views.count > 2
+    world.spoil_telemetry = lambda f: None
+    world.carry_to(Pose2(-1.5, 1.0, 2.0))
+    world.drive(1.0, REST)
+    world.spoil_telemetry = lambda f: f
+    world.drive(0.2, Twist2(0.0, 0.0, 2.2))
+    after = world.estimator._locator._search  # type: ignore[union-attr]
+    assert after is not before
+    world.drive(3.5, Twist2(0.0, 0.0, 2.2))
+    assert world.knows()
 
 
 def test_a_stamp_from_the_future_is_refused() -> None:

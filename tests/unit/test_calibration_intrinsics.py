@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import weakref
 import zlib
 
 import cv2
 import numpy as np
 import pytest
 
-from perception.calibration.board import Board, BoardKind, parse_squares, write_board
+from perception.calibration.board import MIN_SQUARES, Board, BoardKind, parse_squares, write_board
 from perception.calibration.board_finder import find_board
 from perception.calibration.board_views import ViewCollector, ViewConfig
 from perception.calibration.intrinsics import collect, fit_intrinsics
 from perception.camera import CameraIntrinsics, load_camera
+from robot.cli import _calibrate_intrinsics as verb
 from robot.cli.main import main
 from robot.core.errors import CalibrationError, ConfigError
 from sim.camera.board_pictures import BoardPose, BoardRenderer, PictureStyle, board_poses
@@ -82,9 +84,35 @@ def test_a_video_is_read_too(tmp_path, charuco_pictures):
     for _, image in charuco_pictures:
         writer.write(image)
     writer.release()
-    out = tmp_path / "lens.toml"
-    assert main(["calibrate", "intrinsics", f"file:{path}", "--out", str(out)]) == 0
+    out, report = tmp_path / "lens.toml", tmp_path / "report"
+    assert main(["calibrate", "intrinsics", f"file:{path}", "--out", str(out), "--report", str(report)]) == 0
     assert load_camera(out).intrinsics.fx == pytest.approx(LENS.fx, rel=0.005)
+    assert (report / "undistorted.png").exists()
+
+
+def test_a_long_film_is_not_kept_in_memory(tmp_path, monkeypatch):
+    """300 pictures of 1920x1080 are 1.9 GB: the computer on the robot has not so much to spare."""
+    taken: list[weakref.ref] = []
+    most = 0
+
+    class Film:
+        rate_hz, count = 30.0, 60
+
+        def read(self, index):
+            nonlocal most
+            most = max(most, sum(picture() is not None for picture in taken))
+            image = np.full((48, 64, 3), index, np.uint8)
+            taken.append(weakref.ref(image))
+            return image
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(verb, "open_pictures", lambda path, rate_hz: Film())
+    assert main(["calibrate", "intrinsics", "file:film.avi", "--out", str(tmp_path / "lens.toml")]) == 1
+    assert len(taken) == 60
+    assert most < 10
+    assert main(["calibrate", "intrinsics", "file:x", "--out", str(tmp_path / "l.toml"), "--max-pictures", "0"]) == 2
 
 
 def refusal(taken, board: Board, config: ViewConfig | None = None) -> CalibrationError:
@@ -213,6 +241,23 @@ def test_sizes_are_read():
     with pytest.raises(ConfigError, match="not a board size"):
         parse_squares("9,6")
     with pytest.raises(ConfigError, match="cannot be used"):
-        Board(columns=2, rows=6)
+        Board(columns=3, rows=6)
     with pytest.raises(ConfigError, match="cannot be meant"):
         Board(square_m=3.0)
+
+
+@pytest.mark.parametrize("kind", [kind.value for kind in BoardKind])
+def test_a_kind_is_named_as_the_mends_name_it(tmp_path, kind, capsys):
+    assert main(["calibrate", "board", str(tmp_path / "board.png"), "--kind", kind]) == 0
+    assert f"{kind} 9x6" in capsys.readouterr().out
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((480, 640, 3), 128, np.uint8))
+    (tmp_path / "board.png").unlink()
+    flags = ["--kind", kind, "--out", str(tmp_path / "lens.toml")]
+    assert main(["calibrate", "intrinsics", f"file:{tmp_path}", *flags]) == 1
+    assert f"no {kind} 9x6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", list(BoardKind))
+def test_the_smallest_board_can_be_found(kind):
+    board = Board(kind=kind, columns=MIN_SQUARES, rows=MIN_SQUARES)
+    assert find_board(board.picture(), board) is not None

@@ -61,3 +61,9 @@ def test_the_rate_that_is_asked_for_is_one_that_cameras_have() -> None:
 def test_no_rate_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="rate_hz"):
         live.run_intrinsics(live.Intrinsics("/dev/video0", out=tmp_path / "lens.toml", rate_hz=0.0))
+
+
+@pytest.mark.parametrize("seconds", [0.0, float("nan"), float("inf")])
+def test_no_time_is_wrong_usage(seconds: float, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no time"):
+        live.run_intrinsics(live.Intrinsics("/dev/video0", out=tmp_path / "lens.toml", seconds=seconds))

@@ -17,10 +17,12 @@ from perception.calibration.line_fit import fit_lines
 from perception.calibration.line_map import LineMap
 from perception.calibration.line_report import lines_text
 from perception.camera import CameraModel, load_camera
+from perception.camera.parameters import CalibrationUncertainty
 from perception.field.boundary import CarpetScanner
 from perception.field.lines import LineConfig, LineFinder
 from perception.field.model import field_model
 from robot.cli.main import main
+from robot.core.clock import NS_PER_S
 from robot.core.errors import CalibrationError, DataError
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2
@@ -88,6 +90,28 @@ def test_a_turn_tells_the_whole_mounting():
     assert np.nanmedian(off_before) > 4.0 * np.median(np.abs(fit.errors_m[fit.used]))
 
 
+def test_a_new_mounting_keeps_what_is_known_of_the_contact_rule():
+    """After a bump lines are enough; the file's ball session still holds, and so does its doubt."""
+    balls = np.zeros((8, 8))
+    balls[:6, :6] = 0.01 * np.eye(6)
+    balls[6:, 6:] = [[4e-3, 1e-2], [1e-2, 4.0]]
+    balls[5, 6] = balls[6, 5] = 1e-4
+    start = dataclasses.replace(
+        C922, uncertainty=CalibrationUncertainty(covariance=tuple(tuple(row) for row in balls.tolist()))
+    )
+    pose = Pose2(1.6, 0.1, 0.05)
+    fits = [
+        fit_lines(line_views(C922, turning()), start, MODEL),
+        fit_points(field_points(C922, pose), start, pose),
+        fit_points(field_points(C922, pose), start),
+    ]
+    for fit in fits:
+        found = np.array(fit.camera.uncertainty.covariance)
+        np.testing.assert_array_equal(found[6:, 6:], balls[6:, 6:])
+        assert (found[:6, 6:] == 0.0).all()
+        assert (np.diag(found)[:6] < 0.01).all()
+
+
 def test_turns_that_tell_nothing_are_refused_with_the_mend():
     still = [Pose2(2.4, 0.4, 0.3)] * 20
     with pytest.raises(CalibrationError, match="headings only") as refused:
@@ -97,6 +121,32 @@ def test_turns_that_tell_nothing_are_refused_with_the_mend():
     with pytest.raises(CalibrationError) as wrong_field:
         fit_lines(line_views(mounted(1.0), turning()), C922, smaller)
     assert "field" in wrong_field.value.message + wrong_field.value.hint
+
+
+def test_views_from_before_an_interruption_are_left_out():
+    """After a silence of the telemetry odometry goes on as if the robot had not moved: it may have been carried."""
+    true = mounted(1.0, 0.5, 0.0, 5.0)
+    before = [
+        dataclasses.replace(view, odom_from_robot=Pose2(0.3, -0.4, 0.5) @ view.odom_from_robot)
+        for view in line_views(true, turning(-2.0, 1.0, 12))
+    ]
+    later = [
+        dataclasses.replace(view, breaks=1, t_ns=view.t_ns + 10 * NS_PER_S) for view in line_views(true, turning())
+    ]
+    fit = fit_lines([*before, *later], C922, MODEL)
+    assert fit.views == 30
+    for name, limit in (("height_m", 0.0015), ("pitch_rad", 0.002), ("roll_rad", 0.002)):
+        assert getattr(fit.camera.mounting, name) == pytest.approx(getattr(true.mounting, name), abs=limit), name
+    with pytest.raises(CalibrationError, match="interruptions"):
+        fit_lines([*before[:3], *later[:4]], C922, MODEL)
+
+
+@pytest.mark.parametrize("off", [{"height_mm": 50.0}, {"pitch_deg": 10.0}])
+def test_a_file_of_another_robot_is_suspected(off):
+    """A lens file begins with the mounting of the shipped camera, which may be no start for the robot at hand."""
+    with pytest.raises(CalibrationError) as refused:
+        fit_lines(line_views(mounted(**off), turning()), C922, MODEL)
+    assert "[mounting]" in refused.value.hint
 
 
 def test_a_turn_that_leaves_yaw_open_keeps_the_files():
@@ -176,9 +226,19 @@ def test_useless_points_are_refused_with_the_mend(tmp_path):
     table.write_text("u,v,x_m\n1,2,3\n")
     with pytest.raises(DataError, match="no column y_m"):
         read_points(table)
-    table.write_text("u,v,x_m,y_m\n1,2,three,4\n")
-    with pytest.raises(DataError, match="three"):
+    table.write_text("u,v,x_m,y_m\n1,2,3,4\n1,2,three,4\n")
+    with pytest.raises(DataError, match="row 2: x_m is 'three'"):
         read_points(table)
+    table.write_text("u,v,x_m,y_m\n# a comment\n1,2,3\n")
+    with pytest.raises(DataError, match="row 1: y_m is None"):
+        read_points(table)
+    with pytest.raises(CalibrationError, match="metres"):
+        fit_points(FieldPoints(points.pixels_px, 1000.0 * points.points_m), C922, pose)
+    for sigma_px in (0.0, -1.0, math.nan):
+        with pytest.raises(CalibrationError, match="pixels cannot be read"):
+            fit_points(points, C922, pose, sigma_px=sigma_px)
+    with pytest.raises(CalibrationError, match="not finite"):
+        fit_points(points, C922, Pose2(math.nan, 0.0, 0.0))
 
 
 def test_clicked_points_and_lines_agree_in_the_real_picture(tmp_path, capsys):
@@ -206,3 +266,10 @@ def test_clicked_points_and_lines_agree_in_the_real_picture(tmp_path, capsys):
     fit = fit_attitude([view], camera, AttitudeConfig(repeats=1.0))
     assert abs(math.degrees(fit.pitch_rad)) < 0.6
     assert abs(math.degrees(fit.roll_rad)) < 0.4
+
+
+def test_a_misspelt_way_is_named_and_a_table_alone_means_balls(tmp_path, capsys):
+    assert main(["calibrate", "lnes", "turn.mcap"]) == 2
+    assert "lnes" in capsys.readouterr().err
+    assert main(["calibrate", str(tmp_path / "none.csv"), "--out", str(tmp_path / "cal.toml")]) == 2
+    assert "none.csv" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from perception.camera import CameraIntrinsics, CameraModel, CameraMounting, load_camera
 from perception.camera.lens import distort, undistort, valid_radius
+from perception.camera.parameters import CALIBRATED, CalibrationUncertainty
 from robot.core.errors import ConfigError
 
 C922 = load_camera("c922_640x480")
@@ -174,9 +175,39 @@ def test_bad_cameras_are_refused(tmp_path):
     assert load_camera("c922_640x480", {"mounting.height_m": 0.2}).mounting.height_m == 0.2
     with pytest.raises(ValueError, match="positive"):
         CameraIntrinsics(width_px=640, height_px=480, fx=-1.0, fy=1.0, cx=0.0, cy=0.0)
+    with pytest.raises(ValueError, match="in the picture"):
+        CameraIntrinsics(width_px=640, height_px=480, fx=600.0, fy=600.0, cx=-5000.0, cy=240.0)
+    with pytest.raises(ConfigError, match=r"row_px.*standard deviation"):
+        load_camera("c922_640x480", {"noise.row_px": -1.0})
+    with pytest.raises(ConfigError, match=r"ball.*share"):
+        load_camera("c922_640x480", {"contact.ball": 50.0})
     with pytest.raises(ConfigError, match="no such configuration"):
         load_camera("c923")
     bad = tmp_path / "bad.toml"
     bad.write_text("[intrinsics]\nwidht_px = 3\n")
     with pytest.raises(ConfigError, match="width_px"):
         load_camera(bad)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 8))
+def test_a_covariance_is_taken_and_what_is_none_is_refused(seed, unknown):
+    rng = np.random.default_rng(seed)
+    size = 10.0 ** rng.uniform(-6.0, 1.0, len(CALIBRATED))
+    root = size[:, None] * rng.normal(size=(len(CALIBRATED), len(CALIBRATED)))
+    root[:unknown] = 0.0  # what was held fixed
+    good = root @ root.T
+
+    def made(matrix):
+        return CalibrationUncertainty(covariance=tuple(tuple(row) for row in matrix.tolist()))
+
+    assert made(good).covariance
+    if unknown > len(CALIBRATED) - 2:
+        return
+    one_sided, negative, loose = good.copy(), good.copy(), good.copy()
+    one_sided[-1, -2] += 0.1 * size[-1] * size[-2]
+    negative[-1, -1] *= -1.0
+    loose[-1, -2] = loose[-2, -1] = 1.1 * math.sqrt(good[-1, -1] * good[-2, -2])
+    for bad in (one_sided, negative, loose):
+        with pytest.raises(ValueError, match="symmetric"):
+            made(bad)

@@ -170,6 +170,8 @@ def test_a_broken_import_of_our_own_stays_loud(monkeypatch: pytest.MonkeyPatch) 
     [
         (["bench", "--rounds", "0"], "--rounds must be at least 1"),
         (["evaluate-tracks", "--trials", "0", "--cluttered", "0"], "no trial to judge"),
+        (["evaluate-calibration", "bump", "--sizes-deg", "nan"], "no camera is wrong by more"),
+        (["evaluate-calibration", "turn", "--wrong", "500", "0", "0", "0"], "no camera is wrong by more"),
     ],
 )
 def test_no_rounds_and_no_trials_are_wrong_usage(

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot.core.geometry import Pose2, Twist2, exponential_map, rotate_covariance, rotation, wrap_angle
+from robot.core.geometry import (
+    Pose2,
+    Twist2,
+    exponential_map,
+    rotate_covariance,
+    rotation,
+    wrap_angle,
+    wrap_angles,
+)
 
 metres = st.floats(-20, 20)
 angles = st.floats(-50, 50)
@@ -63,3 +71,11 @@ def test_rotating_a_covariance_keeps_its_eigenvalues(theta: float) -> None:
     turned = rotate_covariance(covariance, theta)
     np.testing.assert_allclose(np.linalg.eigvalsh(turned), np.linalg.eigvalsh(covariance), rtol=1e-12)
     np.testing.assert_allclose(rotation(theta) @ rotation(-theta), np.eye(2), atol=1e-12)
+
+
+def test_arrays_of_angles_wrap_as_single_ones_do() -> None:
+    angles = np.linspace(-20.0, 20.0, 801)
+    wrapped = wrap_angles(angles)
+    assert (wrapped >= -math.pi).all()
+    assert (wrapped < math.pi).all()
+    assert wrapped == pytest.approx([wrap_angle(a) for a in angles.tolist()], abs=1e-12)

@@ -13,8 +13,7 @@ from scipy.stats import chi2
 from perception.estimation.config import MotionConfig, VisionConfig
 from perception.estimation.ego.ekf import POSE, SIZE, THETA, Correction, EgoFilter, Motion, X, Y
 from perception.estimation.ego.goals import GoalModel, goal_corners
-from perception.estimation.logs.evaluation import wrapped
-from robot.core.geometry import Pose2, Twist2, exponential_map, logarithm_map, wrap_angle
+from robot.core.geometry import Pose2, Twist2, exponential_map, logarithm_map, wrap_angle, wrap_angles
 from tests.estimation_world import CAMERA, FIELD
 
 STATE = np.array([1.0, -0.5, 2.8, 0.8, -0.3, 0.02, 0.01, -0.02, 0.004, -0.003, 0.002])
@@ -176,7 +175,7 @@ def test_errors_stay_inside_the_covariance_over_many_runs() -> None:
                 z = model.view(x, corners)[0] + rng.normal(0.0, [0.015, 0.015, 0.01])
                 nis.append(ego.correct(_view(z, model, corners, r)))
         error = np.array([truth.x_m, truth.y_m, truth.theta_rad]) - ego.x[POSE]
-        error[2] = wrapped(error[2:3])[0]
+        error[2] = wrap_angles(error[2:3])[0]
         nees.append(float(error @ np.linalg.solve(ego.P[POSE, POSE], error)))
     assert chi2.ppf(0.005, 3 * 40) < sum(nees) < chi2.ppf(0.995, 3 * 40)
     assert chi2.ppf(0.005, 3 * len(nis)) < sum(nis) < chi2.ppf(0.995, 3 * len(nis))
@@ -191,7 +190,7 @@ def _heading(seen: float, variance: float, gate: float = math.inf) -> Correction
 
 
 def _short(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return wrapped(a - b)
+    return wrap_angles(a - b)
 
 
 def _view(z: np.ndarray, model: GoalModel, corners: np.ndarray, r: np.ndarray) -> Correction:

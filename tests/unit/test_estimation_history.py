@@ -110,6 +110,18 @@ def test_a_refused_correction_changes_nothing() -> None:
     np.testing.assert_array_equal(delayed.ego.P, untouched.ego.P)
 
 
+@pytest.mark.parametrize("gate", [11.3, math.inf])
+def test_a_correction_that_is_no_number_is_refused_whatever_its_gate(gate: float) -> None:
+    delayed, untouched = fresh(), fresh()
+    for d in (delayed, untouched):
+        run(d, 0, 60)
+    (outcome,) = delayed.fuse(50 * STEP_NS, [fix(math.nan, 0.0, 0.0, gate=gate)])
+    assert outcome.verdict is Verdict.OUTLIER
+    for d in (delayed, untouched):
+        run(d, 60, 70)
+    np.testing.assert_array_equal(delayed.ego.x, untouched.ego.x)
+
+
 def test_memory_is_bounded() -> None:
     delayed = fresh()
     run(delayed, 0, 5000)

@@ -13,7 +13,7 @@ import pytest
 from perception.estimation.config import EstimationConfig, MotionConfig
 from perception.estimation.logs.evaluation import nees, nees_inside, path_errors
 from perception.estimation.logs.motion_fit import fit_motion
-from perception.estimation.logs.navigation_log import NavigationLog, read_log
+from perception.estimation.logs.navigation_log import BOX, ODOMETRY, REFERENCE, NavigationLog, read_log
 from perception.estimation.logs.offline import Seed, localize, raw_odometry
 from robot.cli.localize import parse_pose
 from robot.cli.main import main
@@ -166,6 +166,34 @@ def test_bad_logs_are_named_with_their_line(
     assert read_log(write(log, *GOOD)).boxes == (None, (100.0, 30.0, 300.0, 90.0))
 
 
+@pytest.mark.parametrize(
+    ("columns", "factor", "said"),
+    [
+        (["t"], 1000.0, "t cannot be in seconds"),
+        (["odo_x", "odo_y"], 1000.0, "odo_x, odo_y cannot be in metres"),
+        (["odo_theta"], 180.0 / math.pi, "odo_theta cannot be in radians"),
+        (["pos_x", "pos_y"], 1000.0, "pos_x, pos_y cannot be in metres"),
+        (["pos_theta"], 180.0 / math.pi, "pos_theta cannot be in radians"),
+    ],
+)
+def test_wrong_units_are_named(columns: list[str], factor: float, said: str, tmp_path: Path) -> None:
+    log = made_up_log(MotionConfig()).part(0, 200)
+    assert log.reference is not None
+    table = {"t": log.t_s, "has_goal": np.zeros(200), **{name: np.zeros(200) for name in BOX}}
+    table |= dict(zip(ODOMETRY, log.odometry.T, strict=True)) | dict(zip(REFERENCE, log.reference.T, strict=True))
+
+    def written() -> Path:
+        rows = [",".join(repr(float(v)) for v in row) for row in zip(*table.values(), strict=True)]
+        return write(tmp_path / "log.csv", *rows, header=",".join(table))
+
+    assert len(read_log(written())) == 200
+    for name in columns:
+        table[name] = table[name] * factor
+    with pytest.raises(DataError, match=said) as caught:
+        read_log(written())
+    assert "radians" in caught.value.hint
+
+
 def test_missing_file_and_missing_reference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "poses.csv"
     assert main(["localize", str(tmp_path / "none.csv"), "--seed", "0,0,0", "--out", str(out)]) == 2
@@ -175,6 +203,12 @@ def test_missing_file_and_missing_reference(tmp_path: Path, capsys: pytest.Captu
     assert main(["localize", str(log), "--seed-from-log", "--out", str(out)]) == 2
     assert "no reference" in capsys.readouterr().err
     assert not out.exists()
+    assert main(["localize", str(log), "--seed", "1.0,0.5,0.1", "--out", str(out), "--evaluate"]) == 2
+    assert "no reference to compare with" in capsys.readouterr().err
+    assert not out.exists()
+    with pytest.raises(DataError) as caught:
+        fit_motion([replace(made_up_log(MotionConfig()), reference=None)], MotionConfig())
+    assert "add the columns pos_x" in caught.value.hint
     assert main(["localize", str(log), "--seed", "1.0,0.5,0.1", "--out", str(out)]) == 0
     with out.open() as stream:
         rows_out = list(csv.DictReader(stream))
@@ -189,6 +223,8 @@ def test_seed_flags(tmp_path: Path) -> None:
     assert main([*base, "--seed", "0,0,0", "--seed-from-log"]) == 2
     assert main([*base, "--seed", "0,0"]) == 2
     assert main([*base, "--seed", "0,0,0", "--seed-sigma-m", "-1"]) == 2
+    assert main([*base, "--seed=-500,0,1"]) == 2  # millimetres
+    assert main([*base, "--seed=-0.5,0,90"]) == 2  # degrees
     assert main([*base, "--seed=-0.5,0,90deg"]) == 0
     assert parse_pose("1, 2, -90deg").theta_rad == pytest.approx(-math.pi / 2)
     with pytest.raises(ConfigError):

@@ -10,9 +10,9 @@ import pytest
 
 from perception.estimation.ego.ekf import CAMERA as CAMERA_STATES
 from perception.localisation.config import MarkingConfig, SearchConfig
-from perception.localisation.view import line_points
+from perception.localisation.view import goal_bearings, line_points
 from robot.core.geometry import Pose2, Twist2
-from robot.core.messages import Localisation
+from robot.core.messages import Detection, Localisation, ObjectClass
 from tests.estimation_world import CAMERA, frame
 from tests.line_world import NO_SHUTTER, LineWorld
 
@@ -49,6 +49,14 @@ def test_rows_that_are_read_later_are_put_where_the_robot_was_then() -> None:
     assert moved[1] == pytest.approx((late_s * 1.0, late_s * 2.0 * still.places_m[1, 0]), abs=1e-4)
 
 
+def test_a_picture_full_of_goals_gives_no_more_work_than_four() -> None:
+    boxes = [(100.0 + k, 100.0, 250.0 + 2 * k, 180.0) for k in range(100)]
+    goals = tuple(Detection(object_class=ObjectClass.GOAL, score=0.9, box_px=box) for box in boxes)
+    few, all_ = (goal_bearings(frame(0, 0, detections=some), CAMERA, 0.0, 0.4) for some in (goals[:4], goals))
+    assert len(few) == 4
+    assert [goal.left_rad for goal in all_] == [goal.left_rad for goal in few]
+
+
 @pytest.mark.parametrize("start", STARTS)
 def test_found_from_nowhere_up_to_the_mirror_and_then_tracked(start: Pose2) -> None:
     world = LineWorld(pose=start)
@@ -78,6 +86,19 @@ def test_a_seed_without_a_heading_tells_the_twins_apart() -> None:
     world.drive(3.2, SPIN)
     assert world.knows()
     assert not world.state().mirror_ambiguous
+
+
+@pytest.mark.parametrize("late_s", [0.0, 5.0])
+def test_a_vague_seed_that_comes_late_is_no_seed_at_the_odometrys_origin(late_s: float) -> None:
+    world = LineWorld(pose=Pose2(-2.0, -1.3, 0.0))
+    world.blind = True
+    world.drive(4.0, Twist2(1.0, 0.0, 0.0))
+    world.estimator.seed(world.pose, 0.3, math.pi, world.t_ns - int(late_s * 1e9))
+    world.blind = False
+    world.drive(3.2, SPIN)
+    assert world.knows()
+    assert not world.state().mirror_ambiguous
+    assert world.error()[0] < 0.1
 
 
 def test_a_seed_at_the_centre_cannot_tell_the_twins_apart_and_says_so() -> None:

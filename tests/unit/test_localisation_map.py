@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from perception.localisation.field_map import LEVELS_M, OUTLIER_SHARE, FieldMap, noise_level
+from perception.localisation.field_map import CELL_M, LEVELS_M, OUTLIER_SHARE, FieldMap, noise_level
 from perception.localisation.search import Prior, twin
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2
@@ -51,6 +51,14 @@ def test_the_likelihood_field_agrees_with_the_distance() -> None:
 def test_far_outside_is_an_outlier_and_not_an_error() -> None:
     far = np.array([[[1e4, -1e4], [30.0, 2.0]]])
     assert MAP.score(far, np.zeros(2, np.int32)) == pytest.approx(math.log(OUTLIER_SHARE), abs=1e-3)
+
+
+def test_cells_moved_stay_on_the_map() -> None:
+    places = np.array([(-4.0, -2.5), (0.0, 0.0), (4.4, 2.9)])
+    steps = np.array([(3, -7), (0, 0), (10_000, 2), (-5, -10_000), (-10_000, 10_000)], np.int32)
+    moved = MAP.moved(MAP.cell(places), steps)
+    middle = places[:, None] + steps[None] * CELL_M
+    np.testing.assert_array_equal(moved, MAP.cell(middle))
 
 
 def test_noise_levels_are_the_nearest_ones() -> None:

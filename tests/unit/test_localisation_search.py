@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from perception.localisation.config import SearchConfig
+from perception.estimation.config import MotionConfig
+from perception.localisation.config import MarkingConfig, SearchConfig
 from perception.localisation.field_map import FieldMap
 from perception.localisation.search import Found, GlobalSearch, Prior
 from perception.localisation.view import LinePoints
@@ -130,3 +131,29 @@ def test_the_work_is_cut_into_slices() -> None:
         finder.step(Pose2())
         slices += 1
     assert slices >= CONFIG.headings // CONFIG.headings_per_step + CONFIG.rounds
+
+
+@pytest.mark.parametrize("way", [Pose2(9.0, 0.0), Pose2(0.0, -9.0), Pose2(-7.0, 7.0)])
+def test_views_from_far_away_do_not_end_the_search(way: Pose2) -> None:
+    """The robot has driven on for metres, backwards even, and what it saw there, badly, lies beyond the map's cells."""
+    finder = GlobalSearch(CONFIG, MAP, None)
+    for k, odom in enumerate((way, Pose2(0.3 * way.x_m, 0.3 * way.y_m, 0.4), Pose2(0.0, 0.0, -0.4))):
+        finder.views.offer(k, odom, points(SCENE, TRUTH, sigma_m=0.5), [], (0.0, 0.0))
+    finder.step(Pose2())
+    while finder.busy:
+        finder.step(Pose2())
+    assert finder.searches == 1
+
+
+@pytest.mark.parametrize("name", ["coarse_points", "view_points", "max_views", "kept", "refined"])
+def test_settings_that_would_end_the_search_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        SearchConfig(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("config", "name"), [(MarkingConfig, "camera_sigma_rad"), (MarkingConfig, "min_points"), (MotionConfig, "slip")]
+)
+def test_settings_that_would_divide_by_zero_are_refused(config: type, name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        config(**{"slip_threshold_m_s" if name == "slip" else name: 0})

@@ -6,6 +6,9 @@ import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from robot.core.errors import DataError
 from robot.core.messages import DetectionBatch, TickBatch
 from robot.runtime.line_views import line_views
 from robot.runtime.pipeline import Pipeline
@@ -42,3 +45,12 @@ def test_a_driver_that_stamps_late_gives_the_same_views() -> None:
         assert [v.t_ns for v in got] == [v.t_ns for v in want]
         assert [v.odom_from_robot for v in got] == [v.odom_from_robot for v in want]
         assert all(view.t_ns % MS == 0 for view in got)
+
+
+def test_a_camera_of_another_picture_size_is_refused() -> None:
+    """A lens filmed at 1280x720 does not tell where the lines of 640x480 pictures lie."""
+    robot = open_robot("default")
+    wide = dataclasses.replace(robot.camera.intrinsics, width_px=1280, height_px=720)
+    camera = dataclasses.replace(robot.camera, intrinsics=wide)
+    with pytest.raises(DataError, match=r"640x480.*1280x720"):
+        list(line_views(recorded(robot, 0), robot, camera))  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ step of the history itself, so that an even older one that arrives later replays
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -111,7 +112,8 @@ class DelayedFilter:
         outcomes, accepted = [], []
         for correction in corrections:
             distance2 = ego.correct(correction)
-            passed = distance2 <= correction.gate or (correction.soft and distance2 != float("inf"))
+            # A correction that is no number has an infinite distance, which an open gate must not let in.
+            passed = math.isfinite(distance2) and (distance2 <= correction.gate or correction.soft)
             outcomes.append(Outcome(Verdict.OK if passed else Verdict.OUTLIER, distance2))
             if passed:
                 # Once in, always in: a replay must not change its mind about a gate.

@@ -73,6 +73,7 @@ class Locator:
         self._search: GlobalSearch | None = self._new_search(None)
         self._before: tuple[Pose2, Pose2, bool] | None = None
         self._line_ns: int | None = None
+        self._breaks = 0
         self._explained = 1.0
         self.mirror_ambiguous = False
         """The pose may as well be its twin, half a turn round the field's centre."""
@@ -94,14 +95,15 @@ class Locator:
 
         A vague seed chooses between twins that are known already, or becomes the prior of a new search.
         """
-        odom = self._robot.trail.at(t_ns) if self._robot.started else None
         known = sigma_theta_rad <= KNOWN_HEADING_RAD and sigma_m <= KNOWN_PLACE_M
         if known or not self._config.search.enabled:
             self._search, self.mirror_ambiguous, self._explained = None, False, 1.0
             return False
+        # A seed from before the history counts as one of now, as it does in the filter.
+        odom = self._robot.trail.at(t_ns) or self._robot.trail.pose if self._robot.started else Pose2()
         prior = Prior(
             field_from_robot=pose,
-            odom_from_robot=odom if odom is not None else Pose2(),
+            odom_from_robot=odom,
             sigma_m=sigma_m,
             sigma_theta_rad=sigma_theta_rad if sigma_theta_rad <= 1.0 else math.inf,
         )
@@ -123,6 +125,9 @@ class Locator:
         """
         x, p, _ = self._robot.history.reconstruct(t_ns)
         trail = self._robot.trail
+        if trail.breaks != self._breaks:
+            self._breaks = trail.breaks
+            self._forget_times()
         twist = Twist2(trail.twist.vx_m_s, trail.twist.vy_m_s, trail.turn_rate_at(t_ns))
         points = self._markings.points(batch, trail.tilt_at(t_ns).angles_rad, x, twist)
         posts = self._markings.posts(batch, trail.tilt_at(t_ns).angles_rad, x, twist)
@@ -164,6 +169,12 @@ class Locator:
 
     def _new_search(self, prior: Prior | None) -> GlobalSearch | None:
         return GlobalSearch(self._config.search, self._map, prior) if self._config.search.enabled else None
+
+    def _forget_times(self) -> None:
+        """The clock has jumped, or nobody knows how the robot moved: views and times from before have no place now."""
+        self._line_ns = None
+        if self._search is not None:
+            self._search = self._new_search(self._search.prior)
 
     def _track(
         self,

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from perception.estimation.logs.navigation_log import NavigationLog
+from perception.estimation.logs.navigation_log import REFERENCE, NavigationLog
 from perception.estimation.logs.offline import PoseTable
 from robot.core.errors import DataError
-from robot.core.geometry import FloatArray
+from robot.core.geometry import FloatArray, wrap_angles
 from robot.core.messages import Localisation
 
 NEES_BOUNDS = (float(chi2.ppf(0.025, 3)), float(chi2.ppf(0.975, 3)))
@@ -52,7 +52,7 @@ def path_errors(log: NavigationLog, poses: FloatArray) -> PathErrors:
     """
     reference = reference_of(log)
     error = np.hypot(*(poses[:, :2] - reference[:, :2]).T)
-    heading = np.degrees(np.abs(wrapped(poses[:, 2] - reference[:, 2])))
+    heading = np.degrees(np.abs(wrap_angles(poses[:, 2] - reference[:, 2])))
     return PathErrors(
         rmse_m=float(np.sqrt((error**2).mean())),
         median_m=float(np.median(error)),
@@ -67,7 +67,7 @@ def path_errors(log: NavigationLog, poses: FloatArray) -> PathErrors:
 def nees(log: NavigationLog, table: PoseTable) -> FloatArray:
     """Return the squared normalised error per row, (N,), from the standard deviations that are written out."""
     error = table.poses - reference_of(log)
-    error[:, 2] = wrapped(error[:, 2])
+    error[:, 2] = wrap_angles(error[:, 2])
     squared: FloatArray = ((error / table.sigmas()) ** 2).sum(axis=1)
     return squared
 
@@ -119,7 +119,7 @@ def plot(path: Path, log: NavigationLog, table: PoseTable, raw: FloatArray) -> N
     middle.fill_between(t, 2.0 * np.hypot(*sigmas[:, :2].T), color="tab:blue", alpha=0.15, label="two sigma")
     middle.set(xlabel="time, s", ylabel="position error, m")
     middle.legend()
-    heading = np.degrees(wrapped(table.poses[:, 2] - reference[:, 2]))
+    heading = np.degrees(wrap_angles(table.poses[:, 2] - reference[:, 2]))
     right.plot(t, heading, "tab:blue")
     right.fill_between(t, 2 * np.degrees(sigmas[:, 2]), -2 * np.degrees(sigmas[:, 2]), color="tab:blue", alpha=0.15)
     right.set(xlabel="time, s", ylabel="heading error, degrees")
@@ -136,14 +136,11 @@ def reference_of(log: NavigationLog) -> FloatArray:
         DataError: the log has none.
     """
     if log.reference is None:
-        raise DataError(f"{log.name} has no reference to compare with", hint="leave --evaluate and --plot away")
+        raise DataError(
+            f"{log.name} has no reference to compare with",
+            hint=f"add the columns {', '.join(REFERENCE)}; or leave --evaluate and --plot of localize away",
+        )
     return log.reference
-
-
-def wrapped(angles_rad: FloatArray) -> FloatArray:
-    """Return angles in [-pi, pi)."""
-    turned: FloatArray = np.mod(angles_rad + np.pi, 2.0 * np.pi) - np.pi
-    return turned
 
 
 def _relative(t_s: FloatArray, poses: FloatArray, reference: FloatArray) -> float:

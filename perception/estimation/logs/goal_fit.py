@@ -17,12 +17,12 @@ from perception.camera.model import CameraModel
 from perception.estimation.config import MotionConfig, VisionConfig
 from perception.estimation.ego.ekf import SIZE
 from perception.estimation.ego.goals import GoalModel, goal_corners
-from perception.estimation.logs.evaluation import reference_of, wrapped
+from perception.estimation.logs.evaluation import reference_of
 from perception.estimation.logs.motion_fit import calibrated_path
 from perception.estimation.logs.navigation_log import NavigationLog
 from robot.core.errors import CalibrationError
 from robot.core.field import FieldGeometry
-from robot.core.geometry import FloatArray
+from robot.core.geometry import FloatArray, wrap_angles
 from robot.core.messages import BoxPx
 
 PARAMETERS = ("yaw_rad", "pitch_rad", "delay_s", "goal_padding_px")
@@ -128,7 +128,7 @@ class _View:
             above = math.atan2(-sky[2], math.hypot(sky[0], sky[1]))
             distance_m = camera.mounting.height_m / math.tan(expected[2])
             rise = math.atan2(camera.mounting.height_m - field.goal_height_m, distance_m)
-            result[i, :3] = wrapped(measured - expected)
+            result[i, :3] = wrap_angles(measured - expected)
             result[i, 3] = above - rise
             cut = [left <= m, right >= size.width_px - m, bottom >= size.height_px - m, top <= m]
             result[i, cut] = np.nan

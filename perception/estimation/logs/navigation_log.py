@@ -11,13 +11,18 @@ import numpy as np
 
 from robot.core.clock import NS_PER_S
 from robot.core.errors import DataError
-from robot.core.geometry import FloatArray, Pose2
+from robot.core.geometry import FloatArray, Pose2, wrap_angles
 from robot.core.messages import BoxPx
 
 ODOMETRY = ("odo_x", "odo_y", "odo_theta")
 BOX = ("x_min", "y_min", "x_max", "y_max")
 REFERENCE = ("pos_x", "pos_y", "pos_theta")
 REQUIRED = ("t", *ODOMETRY, "has_goal", *BOX)
+
+MAX_STEP_S, MAX_SPEED_M_S, MAX_TURN_RATE_RAD_S, MAX_PLACE_M = 5.0, 12.0, 30.0, 20.0
+"""No log of a robot on a field has more, in its right units, but for single rows (a reboot, a slip of the detector)."""
+
+_OFTEN = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +84,7 @@ def read_log(path: Path) -> NavigationLog:
 
     Raises:
         DataError: missing file or columns, no rows, a cell that is no finite number, or time that does not increase;
-            the message has the line.
+            the message has the line. Or values that are in other units than asked for.
     """
     try:
         with path.open(newline="", encoding="utf-8") as stream:
@@ -111,6 +116,7 @@ def read_log(path: Path) -> NavigationLog:
             hint="sort the log by t and remove repeated rows",
         )
     has_reference = all(name in data for name in REFERENCE)
+    _check_units(path, data, has_reference)
     return NavigationLog(
         name=path.name,
         t_s=t_s,
@@ -118,6 +124,35 @@ def read_log(path: Path) -> NavigationLog:
         boxes=tuple(_box(data, row) for row in range(len(t_s))),
         reference=np.column_stack([data[name] for name in REFERENCE]) if has_reference else None,
     )
+
+
+def _check_units(path: Path, data: dict[str, FloatArray], has_reference: bool) -> None:
+    """Refuse millimetres, degrees and milliseconds: else the estimator leaves out what no robot can do, and stands.
+
+    Raises:
+        DataError: says which columns.
+    """
+    step_s = np.diff(data["t"])
+    checks = []
+    if len(step_s):
+        way_m = np.hypot(np.diff(data["odo_x"]), np.diff(data["odo_y"]))
+        turn_rad = np.abs(wrap_angles(np.diff(data["odo_theta"])))
+        checks += [
+            ("t", "seconds", step_s > MAX_STEP_S),
+            ("odo_x, odo_y", "metres", way_m > MAX_SPEED_M_S * step_s),
+            ("odo_theta", "radians", turn_rad > MAX_TURN_RATE_RAD_S * step_s),
+        ]
+    if has_reference:
+        checks += [
+            ("pos_x, pos_y", "metres", np.hypot(data["pos_x"], data["pos_y"]) > MAX_PLACE_M),
+            ("pos_theta", "radians", np.abs(data["pos_theta"]) > 2.0 * math.tau),
+        ]
+    for columns, unit, absurd in checks:
+        if absurd.mean() > _OFTEN:
+            raise DataError(
+                f"{path}: {columns} cannot be in {unit}: no robot does what {absurd.mean():.0%} of the rows say",
+                hint=f"write t in seconds, x and y in metres, angles in radians; here {columns} in {unit}",
+            )
 
 
 def _numbers(path: Path, line: int, row: list[str], indices: list[int], columns: list[str]) -> list[float]:

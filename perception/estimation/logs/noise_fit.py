@@ -15,12 +15,12 @@ from scipy.optimize import minimize
 
 from perception.camera.model import CameraModel
 from perception.estimation.config import EstimationConfig, MotionConfig
-from perception.estimation.logs.evaluation import reference_of, wrapped
+from perception.estimation.logs.evaluation import reference_of
 from perception.estimation.logs.navigation_log import NavigationLog
 from perception.estimation.logs.offline import Seed, localize
 from robot.core.body import RobotBody
 from robot.core.field import FieldGeometry
-from robot.core.geometry import FloatArray
+from robot.core.geometry import FloatArray, wrap_angles
 
 PARAMETERS = ("translation_m_per_sqrt_m", "rotation_rad_per_sqrt_rad", "rotation_rad_per_sqrt_m", "scale_sigma")
 START = np.array([0.03, 0.01, 0.01, 0.02])
@@ -88,7 +88,7 @@ def _negative_log_likelihood(
         stretch = log.part(int(start), len(log))
         table = localize(stretch, config, body, field, camera, Seed(stretch.reference_pose(0)))
         error = table.poses - reference_of(stretch)
-        error[:, 2] = wrapped(error[:, 2])
+        error[:, 2] = wrap_angles(error[:, 2])
         sigmas = table.sigmas()
         normalised = np.minimum((error / sigmas) ** 2, MAX_ERROR_SIGMAS**2)
         parts.append((0.5 * normalised + np.log(sigmas)).sum(axis=1))

@@ -187,4 +187,4 @@ class BallTracker(Tracker):
     def shift_time(self, offset_ns: int) -> None:
         """See `Tracker.shift_time`."""
         super().shift_time(offset_ns)
-        self._last_beam_ns = None
+        self._last_beam_ns = self._kick_ns = None
