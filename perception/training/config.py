@@ -91,8 +91,8 @@ class TrainingConfig:
     From the shares of the schedule `sparse_from` and `fake_quant_from` on (1: never) the 1x1 convolutions are pruned to
     2:4 (`sparsity.py`), and the forward pass rounds as int8 will (`fake_quant.py`).
 
-    Learning rates follow a cosine down to `last_rate` of their peak; 1 keeps them, and the averaged weights then lie in the
-    middle of where the steps wander (Izmailov et al., "Averaging Weights Leads to Wider Optima", 2018).
+    Learning rates follow a cosine down to `last_rate` of their peak; 1 keeps them, and the averaged weights then lie in
+    the middle of where the steps wander (Izmailov et al., "Averaging Weights Leads to Wider Optima", 2018).
 
     `max_minutes` above 0 shortens the schedule on a slow machine: the cosine then follows whichever is further, steps
     or minutes, and the run is no longer repeatable step by step.
