@@ -25,7 +25,7 @@ from perception.detection.letterbox import Letterbox
 from perception.training import checkpoint, warm_start
 from perception.training.config import TrainingConfig
 from perception.training.curves import draw_curves
-from perception.training.dataset import Item, held_back_items, load_split
+from perception.training.dataset import Item, check_labels, held_back_items, load_split
 from perception.training.fake_quant import FakeQuant
 from perception.training.feeder import Feeder
 from perception.training.loss import detection_loss
@@ -64,7 +64,8 @@ def score(network: torch.nn.Module, config: TrainingConfig, root: Path) -> dict[
         if source.split:
             items = held_back_items(root / source.folder, source.split)
             results += collect(torch_detect(network, config), items)
-            bands |= load_split(source.split).by_band(items)
+            for name, part in load_split(source.split).by_band(items).items():
+                bands.setdefault(name, []).extend(part)
     parts = {"all": evaluate(results)} if results else {}
     for name, part in bands.items():
         parts[name] = evaluate([r for r in results if r[0] in part])
@@ -152,7 +153,7 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
 
     Raises:
         DataError: `out` holds a run and `resume` is not set, or the run has another recipe or a cut checkpoint; or what
-            the recipe begins with is missing or cut.
+            the recipe begins with is missing or cut; or a label file does not fit.
     """
     torch.set_num_threads(config.threads)
     cv2.setNumThreads(1)
@@ -167,6 +168,9 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
         print(f"no {last} to resume from: a new run begins")
     out.mkdir(parents=True, exist_ok=True)
     feeder = Feeder(config, root)
+    for source in config.sources:
+        if source.split:
+            check_labels(held_back_items(root / source.folder, source.split))
     network = prepare(config, feeder, root)
     if config.augment.paste_nothing > 0:
         network.eval()
