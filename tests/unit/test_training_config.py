@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+import json
+import re
 from typing import Any
 
 import pytest
 
 from perception.training.config import BLOCKS, STRIDES_PX, SourceConfig, TrainingConfig, load_recipe
-from robot.core.config import from_dict, to_dict
+from robot.core.config import config_hash, from_dict, to_dict
 from robot.core.errors import ConfigError
+from tests.helpers import PROJECT
 
 
 @pytest.mark.parametrize(
@@ -86,5 +88,22 @@ def test_the_sizes_that_pass_are_those_that_the_network_pairs_with_its_anchors()
 
 
 def test_shipped_recipes_pass() -> None:
-    for path in (Path(__file__).resolve().parents[2] / "perception/training/recipes").glob("*.toml"):
+    for path in (PROJECT / "perception/training/recipes").glob("*.toml"):
         load_recipe(path)
+
+
+@pytest.mark.parametrize("model", ["full", "fast"])
+def test_the_shipped_recipes_are_those_that_the_shipped_models_name(model: str) -> None:
+    """The hash of a recipe is over all fields: without those that came later it is the one of that day."""
+    words = json.loads((PROJECT / f"perception/detection/models/{model}.json").read_text())["trained_by"]
+    named = re.findall(r"recipe (\w+) ([0-9a-f]{16})", words)
+    assert named
+    for name, digest in named:
+        recipe = to_dict(load_recipe(name))
+        hashes = [config_hash(recipe)]
+        for later in (("paste_nothing", "doubled_robots"), ("worn",), ("label_margins",)):  # the last first
+            for table in (recipe["augment"], *recipe["sources"]):
+                for key in later:
+                    table.pop(key, None)
+            hashes.append(config_hash(recipe))
+        assert digest in hashes, f"{name} was changed after {model} was trained"
