@@ -10,6 +10,19 @@ from robot.core.config import load
 from robot.core.errors import ConfigError
 
 HERE = Path(__file__).resolve().parent
+STRIDES_PX = (8, 16, 32, 64, 128)
+BLOCKS = 17
+"""Strides of the network's heads, and blocks of its backbone, see `network.py` (which needs torch)."""
+CHANCES = (
+    "plain", "worn", "collage", "colour", "strong_cast", "blur", "noise", "jpeg", "paste_balls", "clutter",
+    "paste_nothing", "doubled_robots",
+)  # fmt: skip
+
+
+def _check_range(name: str, low: float, high: float, *, zero: bool) -> None:
+    """Raise ValueError when a range is reversed or negative, or begins at 0 where `zero` is not allowed."""
+    if not (0.0 < low <= high or (zero and low == 0.0 <= high)):
+        raise ValueError(f"{name} is a range [low, high] {'from' if zero else 'above'} 0, not [{low:g}, {high:g}]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +32,7 @@ class SourceConfig:
     Args:
         folder: path, relative to the project's root.
         split: name of a file in `perception/training/splits` (without suffix), or empty: everything is for training.
-        share: which part of all training pictures is drawn from this source.
+        share: which part of all training pictures is drawn from this source; 0: it is only scored on.
         emphasis: (first, last, weight) ranges of the number in the file name; pictures elsewhere weigh 1.
         label_margins: for robot, ball, goal what is added to a box at its left, top, right and bottom, in shares of its
             size: people label with a margin, a renderer does not (see `studies/label_margins.py`).
@@ -34,16 +47,34 @@ class SourceConfig:
     def __post_init__(self) -> None:
         if len(self.label_margins) not in (0, 3):
             raise ValueError("label_margins are three rows (robot, ball, goal) or none")
+        if self.share < 0:
+            raise ValueError(f"share must not be negative, not {self.share:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The network: its input, width and anchors (see `AnchorSpec`)."""
+    """The network: its input, width and anchors (see `AnchorSpec`).
+
+    Each side of the input is a multiple of 16, or at most 4 less than one (as the 300 of the warm start): elsewhere the
+    maps of strides 8 and 16 do not pair.
+    """
 
     input_size_px: tuple[int, int]
     strides_px: tuple[int, ...]
     shapes_px: tuple[tuple[tuple[float, float], ...], ...]
     width: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.strides_px != STRIDES_PX:
+            raise ValueError(f"strides_px must be {list(STRIDES_PX)}, not {list(self.strides_px)}")
+        if len(self.shapes_px) != len(STRIDES_PX) or not all(self.shapes_px):
+            raise ValueError(f"shapes_px has a list of anchor shapes for each of the {len(STRIDES_PX)} strides")
+        if min(side for shapes in self.shapes_px for shape in shapes for side in shape) <= 0:
+            raise ValueError("shapes_px: every anchor has a width and a height above 0")
+        if not all(side > 0 and -side % 16 <= 4 for side in self.input_size_px):
+            raise ValueError(f"input_size_px must be multiples of 16, not {list(self.input_size_px)}")
+        if self.width <= 0:
+            raise ValueError(f"width must be above 0, not {self.width:g}")
 
     @property
     def anchors(self) -> AnchorSpec:
@@ -79,6 +110,16 @@ class AugmentConfig:
     clutter: float = 0.25
     paste_nothing: float = 0.0
     doubled_robots: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in CHANCES:
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is a chance, in [0, 1], not {getattr(self, name):g}")
+        for name in ("zoom", "collage_zoom", "pasted_ball_px"):
+            _check_range(name, *getattr(self, name), zero=False)
+        _check_range("noise_sigma", *self.noise_sigma, zero=True)
+        if not 0.0 <= self.aspect < 1.0:
+            raise ValueError(f"aspect must be in [0, 1), not {self.aspect:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +165,15 @@ class TrainingConfig:
     save_every_steps: int = 50
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1:
-            raise ValueError("steps and batch must be at least 1")
+        for name in ("steps", "batch", "threads", "evaluate_every_steps", "save_every_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.max_minutes < 0:
+            raise ValueError(f"max_minutes must not be negative (0: no limit), not {self.max_minutes:g}")
+        if not 0 <= self.frozen_blocks <= BLOCKS:
+            raise ValueError(f"frozen_blocks must be in [0, {BLOCKS}], not {self.frozen_blocks}")
+        if not any(source.share > 0 for source in self.sources):
+            raise ValueError("sources: at least one needs a share above 0")
         if not 0.0 <= self.ema < 1.0:
             raise ValueError(f"ema must be in [0, 1), not {self.ema}")
         if not (0.0 <= self.sparse_from <= 1.0 and 0.0 <= self.fake_quant_from <= 1.0):

@@ -6,7 +6,7 @@ Pictures are decoded on demand; a sample's boxes are edges in pixels. An empty l
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -119,6 +119,16 @@ def read_yolo(path: Path, size_px: tuple[int, int]) -> tuple[NDArray[np.float32]
     centre, half = table[:, 1:3] * scale, table[:, 3:5] * scale / 2
     boxes = np.concatenate([centre - half, centre + half], axis=1)
     return np.clip(boxes, 0.0, np.tile(scale, 2)), classes
+
+
+def check_labels(items: Iterable[Item]) -> None:
+    """Read the labels alone: pictures are read as they are drawn, and a bad label would end a run after hours.
+
+    Raises:
+        DataError: see `read_yolo`.
+    """
+    for item in items:
+        read_yolo(item.label, (1, 1))
 
 
 def items_of(folder: Path) -> list[Item]:

@@ -14,12 +14,16 @@ from torch import Tensor
 from perception.detection.letterbox import SCALE, SHIFT
 from perception.training.augment import augment
 from perception.training.config import TrainingConfig
-from perception.training.dataset import Sample, training_items, with_margins
+from perception.training.dataset import Sample, check_labels, training_items, with_margins
 from perception.training.paste import Cut, Pieces, cut_out_balls, cut_out_nothing
 
 
 class Feeder:
-    """Draws augmented pictures from the recipe's sources, with its own generator (kept in checkpoints)."""
+    """Draws augmented pictures from the recipe's sources, with its own generator (kept in checkpoints).
+
+    Raises:
+        DataError: a source has no pictures, or a label file of one that is drawn from does not fit.
+    """
 
     def __init__(self, config: TrainingConfig, root: Path) -> None:
         self.config = config
@@ -27,6 +31,9 @@ class Feeder:
         shares = np.array([s.share for s in config.sources], np.float64)
         self.shares = shares / shares.sum()
         self.sources = [training_items(s, root) for s in config.sources]
+        for source, (items, _) in zip(config.sources, self.sources, strict=True):
+            if source.share > 0:
+                check_labels(items)
         self.pieces = Pieces(balls=cut_out_balls(self._real()))
 
     def _real(self) -> Iterator[Sample]:

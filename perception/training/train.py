@@ -22,17 +22,17 @@ from torch.optim.swa_utils import AveragedModel
 from perception.detection.decode import decode, suppress
 from perception.detection.detector import to_detections
 from perception.detection.letterbox import Letterbox
-from perception.training import warm_start
+from perception.training import checkpoint, warm_start
 from perception.training.config import TrainingConfig
 from perception.training.curves import draw_curves
-from perception.training.dataset import Item, held_back_items, load_split
+from perception.training.dataset import Item, check_labels, held_back_items, load_split
 from perception.training.fake_quant import FakeQuant
 from perception.training.feeder import Feeder
 from perception.training.loss import detection_loss
 from perception.training.network import ConvBn, SsdLite
 from perception.training.scoring.evaluate import Scores, collect, evaluate
 from perception.training.sparsity import Pruner
-from robot.core.config import config_hash, to_dict
+from robot.core.config import config_hash
 from robot.core.errors import DataError
 from robot.core.messages import Detection
 
@@ -64,7 +64,8 @@ def score(network: torch.nn.Module, config: TrainingConfig, root: Path) -> dict[
         if source.split:
             items = held_back_items(root / source.folder, source.split)
             results += collect(torch_detect(network, config), items)
-            bands |= load_split(source.split).by_band(items)
+            for name, part in load_split(source.split).by_band(items).items():
+                bands.setdefault(name, []).extend(part)
     parts = {"all": evaluate(results)} if results else {}
     for name, part in bands.items():
         parts[name] = evaluate([r for r in results if r[0] in part])
@@ -116,16 +117,17 @@ def prepare(config: TrainingConfig, feeder: Feeder, root: Path) -> SsdLite:
     """Build the network with the weights that the recipe begins with.
 
     Raises:
-        DataError: the named checkpoint or warm-start file is missing or does not fit.
+        DataError: the named checkpoint or warm-start file is missing, cut, or does not fit.
     """
     torch.manual_seed(config.seed)
     network = SsdLite(config.model.anchors, config.model.width)
     if config.checkpoint:
-        path = root / config.checkpoint
+        path, mend = root / config.checkpoint, "train the stage before it first"
+        state = checkpoint.read_state(path, mend)
         try:
-            network.load_state_dict(torch.load(path, weights_only=True)["network"])
-        except (OSError, RuntimeError, KeyError) as error:
-            raise DataError(f"cannot start from {path}: {error}", hint="train the stage before it first") from error
+            network.load_state_dict(state["network"])
+        except checkpoint.UNREADABLE as error:
+            raise DataError(f"cannot start from {path}: {str(error)[:300]}", hint=mend) from error
     elif config.start_from:
         warm_start.load_onnx(network, root / config.start_from)
         every = [module for module in network.modules() if isinstance(module, ConvBn)]
@@ -147,19 +149,28 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
         config: the recipe.
         out: folder for checkpoints and logs, made when missing.
         root: the project's root, which the recipe's paths are relative to.
-        resume: go on from `out/last.pt` when it is there.
+        resume: go on from `out/last.pt` when it is there; the recipe must be the same, see `checkpoint.MAY_DIFFER`.
 
     Raises:
-        DataError: `out` holds a run and `resume` is not set; or what the recipe begins with is missing.
+        DataError: `out` holds a run and `resume` is not set, or the run has another recipe or a cut checkpoint; or what
+            the recipe begins with is missing or cut; or a label file does not fit.
     """
     torch.set_num_threads(config.threads)
     cv2.setNumThreads(1)
     last = out / "last.pt"
     if last.is_file() and not resume:
         raise DataError(f"{out} holds a run already", hint="--resume goes on with it; or give another --out")
+    state = None
+    if last.is_file():
+        checkpoint.check_same_recipe(config, out)
+        state = checkpoint.read_state(last, checkpoint.ANEW)
+    elif resume:
+        print(f"no {last} to resume from: a new run begins")
     out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.json").write_text(json.dumps(to_dict(config), indent=1) + "\n", encoding="utf-8")
     feeder = Feeder(config, root)
+    for source in config.sources:
+        if source.split:
+            check_labels(held_back_items(root / source.folder, source.split))
     network = prepare(config, feeder, root)
     if config.augment.paste_nothing > 0:
         network.eval()
@@ -169,20 +180,17 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
     optimiser = torch.optim.AdamW(_groups(network, config), lr=config.head_learning_rate)
     anchors = torch.from_numpy(config.model.anchors.boxes())
     first, spent_s = 0, 0.0
-    if last.is_file():
-        state = torch.load(last, weights_only=False)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        feeder.rng.bit_generator.state = state["rng"]
-        first, spent_s = state["step"], state["spent_s"]
-    log = (out / "log.jsonl").open("a", encoding="utf-8")
+    if state is not None:
+        first, spent_s = checkpoint.restore(state, network, average, optimiser, feeder.rng)
+    checkpoint.write_recipe(config, out)
+    log = out / "log.jsonl"
+    log.touch()  # a run of a few steps has curves, too
     pictures = [len(items) for items, _ in feeder.sources]
     cut_out = f"{len(feeder.pieces.balls)} loose balls, {len(feeder.pieces.nothing)} pieces of nothing"
     print(f"{config.name} {config_hash(config)}: {pictures} pictures, {cut_out}, from step {first}")
     begin = time.monotonic() - spent_s
     sums = np.zeros(2)
-    done = first
+    done = reported = first
     pruner, fake_quant = Pruner(network, config.sparse_from), FakeQuant(network, config.fake_quant_from)
     network.train_mode()
     for step in range(first, config.steps):
@@ -217,28 +225,28 @@ def train(config: TrainingConfig, out: Path, root: Path, *, resume: bool = False
                 "minutes": round(elapsed / 60, 2),
                 "lr": round(config.head_learning_rate * factor, 7),
             }
-            entry |= {"class_loss": round(sums[0] / 20, 4), "box_loss": round(sums[1] / 20, 4)}
-            sums[:] = 0
+            class_mean, box_mean = sums / (done - reported)  # fewer than 20 steps in a resumed run's first line
+            entry |= {"class_loss": round(class_mean, 4), "box_loss": round(box_mean, 4)}
+            sums[:], reported = 0, done
             _report(log, entry, f"left {(elapsed / share - elapsed) / 60:.1f} min")
         if done % config.save_every_steps == 0 or done == config.steps:
-            _save(out, network, average, optimiser, feeder, done, time.monotonic() - begin)
+            checkpoint.save(out, network, average, optimiser, feeder.rng, done, time.monotonic() - begin)
         if done % config.evaluate_every_steps == 0 and done != config.steps:
             _evaluate(log, average.module, config, root, done)
             draw_curves(out)
-    _save(out, network, average, optimiser, feeder, done, time.monotonic() - begin)
+    checkpoint.save(out, network, average, optimiser, feeder.rng, done, time.monotonic() - begin)
     _evaluate(log, average.module, config, root, done)
-    log.close()
     draw_curves(out)
     return out / "ema.pt"
 
 
-def _report(log: Any, entry: dict[str, Any], extra: str = "") -> None:
-    log.write(json.dumps(entry) + "\n")
-    log.flush()
+def _report(log: Path, entry: dict[str, Any], extra: str = "") -> None:
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(entry) + "\n")
     print("  ".join(f"{k} {v}" for k, v in entry.items()), extra, flush=True)
 
 
-def _evaluate(log: Any, network: torch.nn.Module, config: TrainingConfig, root: Path, step: int) -> None:
+def _evaluate(log: Path, network: torch.nn.Module, config: TrainingConfig, root: Path, step: int) -> None:
     network.eval()
     parts = score(network, config, root)
     entry: dict[str, Any] = {"step": step}
@@ -247,13 +255,3 @@ def _evaluate(log: Any, network: torch.nn.Module, config: TrainingConfig, root: 
         entry |= {f"{name}_{n}_ap50": round(values[1], 4) for n, values in scores.per_class}
     if parts:
         _report(log, entry)
-
-
-def _save(
-    out: Path, network: SsdLite, average: AveragedModel, optimiser: Any, feeder: Feeder, step: int, spent_s: float
-) -> None:
-    state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
-    state |= {"rng": feeder.rng.bit_generator.state, "step": step, "spent_s": spent_s}
-    for name, content in (("last.pt", state), ("ema.pt", {"network": average.module.state_dict(), "step": step})):
-        torch.save(content, out / f"{name}.new")
-        (out / f"{name}.new").replace(out / name)  # a run killed while saving keeps its old checkpoint

@@ -20,7 +20,7 @@ from perception.training.network import ConvBn, SsdLite  # noqa: E402
 from perception.training.sparsity import Pruner, mask_2_4, prunable  # noqa: E402
 from perception.training.studies.compression import variants  # noqa: E402
 from perception.training.train import train  # noqa: E402
-from tests.unit.test_training_network import SPEC, tiny_recipe  # noqa: E402
+from tests.unit.test_training_network import SPEC, cut_run, tiny_recipe  # noqa: E402
 
 
 def is_2_4(weight: Tensor) -> bool:
@@ -152,8 +152,9 @@ def test_the_gradient_is_that_of_the_rounded_weights() -> None:
 
 
 def test_a_tiny_run_ends_sparse_and_resumes_with_the_same_pattern(tmp_path: Path) -> None:
-    config = dataclasses.replace(tiny_recipe(tmp_path / "data"), sparse_from=0.5, fake_quant_from=0.25)
-    train(dataclasses.replace(config, steps=3, sparse_from=0.3), tmp_path / "run", tmp_path)
+    changes = {"sparse_from": 0.5, "fake_quant_from": 0.25, "save_every_steps": 3}
+    config = dataclasses.replace(tiny_recipe(tmp_path / "data"), **changes)
+    cut_run(config, tmp_path / "run", tmp_path, 3)
     name = "blocks.5.expand.conv.weight"
     first = torch.load(tmp_path / "run" / "last.pt", weights_only=False)["network"][name]
     weights = train(config, tmp_path / "run", tmp_path, resume=True)

@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from perception.training import curves, warm_start  # noqa: E402
 from perception.training.config import AugmentConfig, ModelConfig, SourceConfig, TrainingConfig  # noqa: E402
 from perception.training.dataset import IGNORE  # noqa: E402
 from perception.training.export import export, fold, load_mean  # noqa: E402
+from perception.training.feeder import Feeder  # noqa: E402
 from perception.training.loss import detection_loss, match, pair_iou, to_edges  # noqa: E402
 from perception.training.network import SsdLite  # noqa: E402
 from perception.training.train import moving_average, train  # noqa: E402
@@ -199,6 +201,21 @@ def tiny_recipe(folder: Path) -> TrainingConfig:
     )
 
 
+def cut_run(config: TrainingConfig, out: Path, root: Path, steps: int) -> None:
+    """Run a recipe until it is killed after `steps` steps."""
+    draw, left = Feeder.batch, iter(range(steps))
+
+    def batch(feeder: Feeder) -> Any:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return draw(feeder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Feeder, "batch", batch)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, out, root)
+
+
 def test_a_tiny_run_saves_resumes_and_exports(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxslim")
@@ -206,7 +223,7 @@ def test_a_tiny_run_saves_resumes_and_exports(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        train(dataclasses.replace(config, steps=2), out, tmp_path)
+        cut_run(config, out, tmp_path, 2)
         halfway = torch.load(out / "last.pt", weights_only=False)
         with pytest.raises(DataError, match="holds a run already"):
             train(config, out, tmp_path)
