@@ -101,8 +101,13 @@ def test_the_shipped_recipes_are_those_that_the_shipped_models_name(model: str) 
     for name, digest in named:
         recipe = to_dict(load_recipe(name))
         hashes = [config_hash(recipe)]
-        for later in (("paste_nothing", "doubled_robots"), ("worn",), ("label_margins",)):  # the last first
-            for table in (recipe["augment"], *recipe["sources"]):
+        for later in (
+            ("last_rate",),
+            ("paste_nothing", "doubled_robots"),
+            ("worn",),
+            ("label_margins",),
+        ):  # the last first
+            for table in (recipe, recipe["augment"], *recipe["sources"]):
                 for key in later:
                     table.pop(key, None)
             hashes.append(config_hash(recipe))
