@@ -17,7 +17,7 @@ from perception.calibration.board_views import ViewCollector, ViewConfig
 from perception.calibration.intrinsics import Picture, collect, fit_intrinsics
 from perception.calibration.intrinsics_report import report_text, write_report
 from perception.camera import load_camera
-from perception.camera.store import camera_to_toml
+from perception.camera.store import write_camera
 from perception.capture.files import PictureFolder, open_pictures
 from perception.capture.opening import open_source
 from perception.capture.source import CaptureConfig
@@ -86,9 +86,8 @@ def run_intrinsics(args: Intrinsics) -> int:
     print(text)
     camera = replace(load_camera(args.camera), intrinsics=fit.intrinsics)
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         comment = f"Lens by `blackout calibrate intrinsics`; everything else from {args.camera}.\n\n{text}"
-        args.out.write_text(camera_to_toml(camera, comment), encoding="utf-8")
+        write_camera(args.out, camera, comment)
         print(
             f"wrote {args.out}; its [mounting] is still that of {args.camera}: write yours there, x_m exactly, "
             f"the rest roughly; next: blackout calibrate lines (or balls) --camera {args.out}"
