@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perception.camera.lens import undistort
-from perception.camera.model import CameraModel
+from perception.camera.model import ROBOT_FROM_OPTICAL, CameraModel, yaw_pitch_roll
 from perception.estimation.ego.trail import DeadReckoning
 from robot.core.geometry import FloatArray, Pose2
 from robot.core.messages import Vec2
@@ -325,18 +325,11 @@ def _refine(lines: Lines, pitch: float, roll: float) -> tuple[float, FloatArray,
     return total, theta, covariance, int(good.sum()), cost
 
 
-_ROBOT_FROM_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+_ROBOT_FROM_OPTICAL = np.array(ROBOT_FROM_OPTICAL).reshape(3, 3)
 
 
 def _turn(yaw: float, pitch: float, roll: float) -> FloatArray:
-    cy, sy, cp, sp, cr, sr = (f(a) for a in (yaw, pitch, roll) for f in (math.cos, math.sin))
-    return np.array(
-        [
-            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-            [-sp, cp * sr, cp * cr],
-        ]
-    )
+    return np.array(yaw_pitch_roll(yaw, pitch, roll)).reshape(3, 3)
 
 
 def half_turn(angle: FloatArray) -> FloatArray:

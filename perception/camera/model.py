@@ -38,6 +38,12 @@ ContactSlopes = tuple[float, float, float]
 """How a box's point moves with the contact rule: rows (px) and plane height (m) per unit of `ball`, rows per pixel of
 `ball_bow_px`. Zero for what the contact rule of balls does not move."""
 
+ROBOT_FROM_OPTICAL: Rows = (0.0, 0.0, 1.0, -1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+"""The optical axes in the robot frame, before the mounting turns them."""
+
+PIXEL_CENTRE_PX = 0.5
+"""Boxes count edges, cameras count pixel centres: what is taken off a box's rows and columns (see the module)."""
+
 _LEVEL: Vec2 = (0.0, 0.0)
 _NO_SLOPES: ContactSlopes = (0.0, 0.0, 0.0)
 _MIN_DROP = 1e-4
@@ -70,14 +76,14 @@ class CameraModel:
     def _axes(self) -> tuple[tuple[float, float, float], ...]:
         """The axes about which pitch, roll and yaw of the mounting turn the camera, robot frame."""
         m = self.mounting
-        ahead = _yaw_pitch_roll(m.yaw_rad, m.pitch_rad, 0.0)
+        ahead = yaw_pitch_roll(m.yaw_rad, m.pitch_rad, 0.0)
         return (-math.sin(m.yaw_rad), math.cos(m.yaw_rad), 0.0), (ahead[0], ahead[3], ahead[6]), (0.0, 0.0, 1.0)
 
     @cached_property
     def _robot_from_optical(self) -> Rows:
         m = self.mounting
-        turn = _yaw_pitch_roll(m.yaw_rad, m.pitch_rad, m.roll_rad)
-        return _multiply(turn, (0.0, 0.0, 1.0, -1.0, 0.0, 0.0, 0.0, -1.0, 0.0))
+        turn = yaw_pitch_roll(m.yaw_rad, m.pitch_rad, m.roll_rad)
+        return _multiply(turn, ROBOT_FROM_OPTICAL)
 
     @cached_property
     def _sigma_px(self) -> Vec2:
@@ -93,7 +99,7 @@ class CameraModel:
         centre = (m.x_m, m.y_m, m.height_m)
         if tilt_rad[0] == 0.0 and tilt_rad[1] == 0.0:
             return self._robot_from_optical, centre
-        tilt = _yaw_pitch_roll(0.0, tilt_rad[0], tilt_rad[1])
+        tilt = yaw_pitch_roll(0.0, tilt_rad[0], tilt_rad[1])
         moved = tuple(sum(tilt[3 * i + k] * centre[k] for k in range(3)) for i in range(3))
         return _multiply(tilt, self._robot_from_optical), (moved[0], moved[1], moved[2])
 
@@ -272,7 +278,7 @@ def _multiply(a: Rows, b: Rows) -> Rows:
     return (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8])
 
 
-def _yaw_pitch_roll(yaw: float, pitch: float, roll: float) -> Rows:
+def yaw_pitch_roll(yaw: float, pitch: float, roll: float) -> Rows:
     """Rz(yaw) Ry(pitch) Rx(roll), right-handed: positive pitch lowers the nose, positive roll lowers the right side."""
     cy, sy = math.cos(yaw), math.sin(yaw)
     cp, sp = math.cos(pitch), math.sin(pitch)

@@ -143,17 +143,15 @@ class CalibrationUncertainty:
             raise ValueError("covariance must be symmetric, without a negative variance in any direction")
 
     def with_mounting(self, names: Sequence[str], covariance: FloatArray) -> CalibrationUncertainty:
-        """Return that of a camera whose mounting was fitted anew: the contact rule is known as well as before.
+        """Return that of a camera of whose mounting `names` were fitted anew: the rest is known as well as before.
 
         Args:
-            names: what was fitted of the mounting; the rest of it counts as known.
+            names: what was fitted of the mounting.
             covariance: of these, in their order.
         """
-        size, contact = len(CALIBRATED), len(CALIBRATED) - len(MOUNTING)
-        full = np.zeros((size, size))
-        if self.covariance:
-            full[-contact:, -contact:] = np.array(self.covariance)[-contact:, -contact:]
-        rows = [MOUNTING.index(name) for name in names]
+        size, rows = len(CALIBRATED), [MOUNTING.index(name) for name in names]
+        full = np.array(self.covariance) if self.covariance else np.zeros((size, size))
+        full[rows, :] = full[:, rows] = 0.0
         full[np.ix_(rows, rows)] = covariance
         return CalibrationUncertainty(covariance=tuple(tuple(row) for row in full.tolist()))
 

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from perception.camera.model import CameraModel
+from robot.core.files import write_whole
+
+
+def write_camera(path: Path, camera: CameraModel, comment: str = "") -> None:
+    """Write a camera file; see `camera_to_toml`. It may be the one that was read: see `write_whole`.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    write_whole(path, camera_to_toml(camera, comment))
 
 
 def camera_to_toml(camera: CameraModel, comment: str = "") -> str:

@@ -347,4 +347,5 @@ class Estimator:
             (trail.pose.x_m, trail.pose.y_m),
             self.config.ego_noise_m_per_sqrt_m,
             self.config.ego_noise_rad_per_sqrt_rad,
+            trail.gaps,
         )

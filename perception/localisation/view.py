@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.camera.model import CameraModel
+from perception.camera.model import PIXEL_CENTRE_PX, CameraModel
 from perception.localisation.config import MarkingConfig
 from robot.core.geometry import FloatArray, Pose2, Twist2, wrap_angle
 from robot.core.messages import DetectionBatch, ObjectClass, Vec2
-
-_PIXEL_CENTRE = 0.5
 
 _MOST_GOALS = 4
 """A field has two; every one costs the search time, and the surest come first."""
@@ -154,7 +152,7 @@ def goal_bearings(
         left, right, foot = across * x_min + padding_px, across * x_max - padding_px, down * y_max
         if right - left < 8.0:
             continue
-        rays = camera.rays_in_robot([[left - _PIXEL_CENTRE, foot], [right - _PIXEL_CENTRE, foot]])
+        rays = camera.rays_in_robot([[left - PIXEL_CENTRE_PX, foot], [right - PIXEL_CENTRE_PX, foot]])
         angles = np.arctan2(rays[:, 1], rays[:, 0]).tolist()
         seen_left, seen_right = left > 8.0, right < k.width_px - 8.0
         if seen_left or seen_right:

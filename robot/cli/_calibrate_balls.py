@@ -13,7 +13,7 @@ from perception.calibration.ball_report import report_text, write_report
 from perception.calibration.ball_table import read_places
 from perception.calibration.balls import CalibrationNotes, calibrate, leave_one_out, whole_boxes
 from perception.camera import load_camera
-from perception.camera.store import camera_to_toml
+from perception.camera.store import write_camera
 from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError
 
@@ -61,9 +61,8 @@ def run_balls(args: Balls) -> int:
     for note in CalibrationNotes(fit, start).lines():
         print(f"note: {note}")
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         comment = f"Fitted by `blackout calibrate balls {args.points.name} --camera {args.camera}`.\n\n{text}"
-        args.out.write_text(camera_to_toml(fit.camera, comment), encoding="utf-8")
+        write_camera(args.out, fit.camera, comment)
         print(f"wrote {args.out}")
     if args.report is not None:
         for path in write_report(args.report, table, fit, held_out):

@@ -15,7 +15,7 @@ from perception.calibration.bump import BumpMonitor, mended
 from perception.calibration.line_attitude import Attitude, AttitudeConfig, LineView, fit_attitude
 from perception.camera import load_camera
 from perception.camera.model import CameraModel
-from perception.camera.store import camera_to_toml
+from perception.camera.store import write_camera
 from perception.capture.files import PictureFolder
 from robot.cli._outputs import check_outputs
 from robot.core.clock import NS_PER_S
@@ -121,8 +121,7 @@ def _fits(folder: Path, camera: CameraModel) -> Iterator[tuple[str, Attitude | N
 
 
 def _write(path: Path, camera: CameraModel, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(camera_to_toml(camera, f"Mended by `blackout calibrate check`: {text}."), encoding="utf-8")
+    write_camera(path, camera, f"Mended by `blackout calibrate check`: {text}.")
     print(f"wrote {path}")
 
 

@@ -17,7 +17,7 @@ from perception.calibration.board_views import ViewCollector, ViewConfig
 from perception.calibration.intrinsics import Picture, collect, fit_intrinsics
 from perception.calibration.intrinsics_report import report_text, write_report
 from perception.camera import load_camera
-from perception.camera.store import camera_to_toml
+from perception.camera.store import write_camera
 from perception.capture.files import PictureFolder, open_pictures
 from perception.capture.opening import open_source
 from perception.capture.source import CaptureConfig
@@ -27,6 +27,9 @@ from robot.core.errors import CameraError, ConfigError
 
 LOOK_HZ = 10.0
 """The next view is another one only after a moment, and finding the board takes one."""
+
+SILENCE_S = 10.0
+"""A camera that gives no picture for this long is taken for unplugged: it opens itself again when it is back before."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,8 @@ def run_intrinsics(args: Intrinsics) -> int:
     print(text)
     camera = replace(load_camera(args.camera), intrinsics=fit.intrinsics)
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         comment = f"Lens by `blackout calibrate intrinsics`; everything else from {args.camera}.\n\n{text}"
-        args.out.write_text(camera_to_toml(camera, comment), encoding="utf-8")
+        write_camera(args.out, camera, comment)
         print(
             f"wrote {args.out}; its [mounting] is still that of {args.camera}: write yours there, x_m exactly, "
             f"the rest roughly; next: blackout calibrate lines (or balls) --camera {args.out}"
@@ -117,7 +119,13 @@ def _picture(args: Intrinsics, name: str) -> NDArray[np.uint8] | None:
 
 
 def _live(args: Intrinsics, board: Board, keep: dict[str, NDArray[np.uint8]]) -> ViewCollector:
-    """Collect from a camera, saying what is missing whenever that changes; ends when nothing is, or on Ctrl-C."""
+    """Collect from a camera, saying what is missing whenever that changes.
+
+    Ends when nothing is missing, on Ctrl-C, or when the camera is unplugged after enough views were taken.
+
+    Raises:
+        CameraError: no more pictures, and too few views to fit.
+    """
     width, _, height = args.size.partition("x")
     if not (width.isdigit() and height.isdigit()):
         raise ConfigError(f"not a picture size: {args.size!r}", hint="for example --size 640x480")
@@ -128,7 +136,8 @@ def _live(args: Intrinsics, board: Board, keep: dict[str, NDArray[np.uint8]]) ->
     every, next_seq = max(1, round(args.rate_hz / LOOK_HZ)), 0
     collector = ViewCollector(ViewConfig(), (int(width), int(height)))
     clock = MonotonicClock()
-    end_ns = clock.now_ns() + round(args.seconds * 1e9)
+    seen_ns = clock.now_ns()
+    end_ns = seen_ns + round(args.seconds * 1e9)
     wishes: list[str] | None = None
     print("show the board to the camera, still for a second at each place; Ctrl-C ends it")
     try:
@@ -136,9 +145,11 @@ def _live(args: Intrinsics, board: Board, keep: dict[str, NDArray[np.uint8]]) ->
             while clock.now_ns() < end_ns and wishes != []:
                 frame = source.next_frame(1.0)
                 if frame is None:
-                    if source.ended:
-                        raise CameraError(f"{args.source} gave no more pictures", hint="is it still plugged in?")
+                    if source.ended or clock.now_ns() - seen_ns > SILENCE_S * 1e9:
+                        _go_on_without(args.source, collector)
+                        break
                     continue
+                seen_ns = clock.now_ns()
                 if frame.seq < next_seq:
                     continue
                 next_seq = frame.seq + every
@@ -154,3 +165,18 @@ def _live(args: Intrinsics, board: Board, keep: dict[str, NDArray[np.uint8]]) ->
     except KeyboardInterrupt:
         print("stopped; fitting what is there")
     return collector
+
+
+def _go_on_without(source: str, collector: ViewCollector) -> None:
+    """Say that a camera is gone and what is done with its views.
+
+    Raises:
+        CameraError: they are too few to fit.
+    """
+    views, needed = len(collector.views), collector.config.min_views
+    if views < needed:
+        raise CameraError(
+            f"{source} gave no more pictures after {views} views, {needed} are needed",
+            hint="is it still plugged in? Then start again",
+        )
+    print(f"{source} gave no more pictures: is it still plugged in? Fitting the {views} views that were taken")

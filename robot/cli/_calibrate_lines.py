@@ -11,7 +11,7 @@ import tyro
 from perception.calibration.line_fit import fit_lines
 from perception.calibration.line_report import lines_text, write_lines_report
 from perception.camera import load_camera
-from perception.camera.store import camera_to_toml
+from perception.camera.store import write_camera
 from perception.field.model import field_model
 from robot.cli._outputs import check_outputs
 from robot.core.config import find_config, load
@@ -54,9 +54,8 @@ def run_lines(args: Lines) -> int:
     text = lines_text(fit, start)
     print(text)
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         comment = f"Mounting by `blackout calibrate lines {args.recording.name}`.\n\n{text}"
-        args.out.write_text(camera_to_toml(fit.camera, comment), encoding="utf-8")
+        write_camera(args.out, fit.camera, comment)
         print(f"wrote {args.out}")
     if args.report is not None:
         for path in write_lines_report(args.report, fit, start, model):

@@ -14,7 +14,7 @@ import tyro
 from perception.calibration.field_points import fit_points, read_points
 from perception.calibration.line_report import points_text, write_points_report
 from perception.camera import load_camera
-from perception.camera.store import camera_to_toml
+from perception.camera.store import write_camera
 from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError
 from robot.core.geometry import Pose2
@@ -59,9 +59,8 @@ def run_points(args: Points) -> int:
     text = points_text(fit, start)
     print(text)
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         comment = f"Fitted by `blackout calibrate points {args.points.name} --camera {args.camera}`.\n\n{text}"
-        args.out.write_text(camera_to_toml(fit.camera, comment), encoding="utf-8")
+        write_camera(args.out, fit.camera, comment)
         print(f"wrote {args.out}")
     if args.report is not None:
         image = None

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from robot.core.errors import OutputError
-
-MEND = "give a path that can be written, on a disk with space"
+from robot.core.files import MEND
 
 
 def check_outputs(*, files: Iterable[Path | None] = (), folders: Iterable[Path | None] = ()) -> None:

@@ -13,12 +13,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from perception.camera.store import camera_to_toml
+from perception.camera.store import write_camera
 from perception.estimation.logs.fit_robot import RobotFit, fit_robot
 from perception.estimation.logs.navigation_log import read_log
 from robot.cli._outputs import check_outputs
 from robot.core.config import find_config, read_toml, to_dict
 from robot.core.errors import ConfigError
+from robot.core.files import write_whole
 from robot.runtime.robot_config import open_robot
 
 FITTED = ("motion", "vision")
@@ -55,10 +56,8 @@ def run(args: Args) -> int:
     camera_path = args.camera_out or args.out.with_name(f"{args.out.stem}_camera.toml")
     table = read_toml(find_config(args.robot, "robots"))
     beside = os.path.relpath(camera_path.resolve(), args.out.resolve().parent)
-    for path in (args.out, camera_path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(_robot_toml(table, fit, beside, comment), encoding="utf-8")
-    camera_path.write_text(camera_to_toml(fit.camera, comment), encoding="utf-8")
+    write_camera(camera_path, fit.camera, comment)
+    write_whole(args.out, _robot_toml(table, fit, beside, comment))
     print(f"wrote {args.out} and {camera_path}")
     return 0
 

@@ -9,7 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from perception.estimation.config import EstimationConfig, MotionConfig
+from perception.estimation.config import BALL_TRACK, EstimationConfig, MotionConfig
+from perception.estimation.ego.tilt import Tilt
+from perception.estimation.ego.trail import OdometryTrail
+from perception.estimation.tracks.point import PointFilter
+from perception.estimation.tracks.track import EgoPath, Track
 from perception.localisation.config import SearchConfig
 from robot.core.geometry import Pose2, Twist2, wrap_angle
 from robot.core.messages import (
@@ -205,6 +209,52 @@ def test_a_long_silence_is_admitted() -> None:
     since = both(world)
     world.drive(1.0, CRUISE)
     assert drifted_m(world, since) < 0.04
+
+
+def test_after_a_long_silence_the_ball_may_be_anywhere_near() -> None:
+    """Nobody knows how far the robot went meanwhile: the ball's doubt says so until it is seen, as the same ball."""
+    world = World(ball_m=(2.0, 0.2))
+    world.drive(1.0, REST)
+    ball = world.world().ball
+    assert max(ball.covariance_m2[k][k] for k in (0, 1)) < 0.1**2
+    world.spoil_telemetry, world.blind = lambda f: None, True
+    world.drive(0.3, CRUISE, 10.0)
+    world.spoil_telemetry = lambda f: f
+    world.tick(CRUISE)
+    lost = world.world().ball
+    error_m = world.ball_error_m()
+    assert error_m > 0.1
+    assert min(lost.covariance_m2[k][k] for k in (0, 1)) > error_m**2
+    world.drive(0.1, CRUISE)
+    still = world.world().ball
+    assert still.track_id == ball.track_id
+    assert min(still.covariance_m2[k][k] for k in (0, 1)) > error_m**2
+    world.blind = False
+    world.drive(0.5, REST)
+    again = world.world().ball
+    assert again.track_id == ball.track_id
+    assert world.ball_error_m() < 0.05
+    assert max(again.covariance_m2[k][k] for k in (0, 1)) < 0.1**2
+
+
+def test_a_silence_is_counted_once_and_only_after_its_end() -> None:
+    """A picture from before it, that comes after it, makes no track sure again; a clock that was set back moves it."""
+    trail = OdometryTrail(0, 1.0)
+    trail.advance(600_000_000, REST, Tilt())
+    trail.lose(0.04, 0.25)
+    point = PointFilter(BALL_TRACK, (2.0, 0.0), np.eye(2))
+    track = Track(1, point, 0, 0, 0.0)
+
+    def lost_m2(until_ns: int) -> float:
+        return EgoPath(0.0, 0.0, (0.0, 0.0), 0.0, 0.0, trail.gaps).variance_m2(track, until_ns)
+
+    assert [lost_m2(t_ns) for t_ns in (599_999_999, 600_000_000, 700_000_000)] == [0.0, 1.04, 1.04]
+    track.t_ns = 600_000_000
+    assert lost_m2(700_000_000) == 0.0
+    track.t_ns = 500_000_000
+    trail.rebase(200_000_000)
+    track.t_ns -= 400_000_000
+    assert [lost_m2(t_ns) for t_ns in (199_999_999, 200_000_000)] == [0.0, 1.04]
 
 
 @pytest.mark.parametrize("minutes", [10, 600])

@@ -216,7 +216,7 @@ def test_the_verb_says_equal_or_different(recorded: tuple[Path, Any], capsys: py
 
 
 def test_lines_are_not_looked_for_with_the_file_of_another_camera(recorded: tuple[Path, Any], robot: Robot) -> None:
-    lens = dataclasses.replace(robot.camera.intrinsics, width_px=320, height_px=240)
+    lens = dataclasses.replace(robot.camera.intrinsics, width_px=320, height_px=240, cx=160.0, cy=120.0)
     other = dataclasses.replace(robot.camera, intrinsics=lens)
     with pytest.raises(DataError, match="are 640x480, but the camera file is for 320x240") as caught:
         list(line_views(Recording(recorded[0]), robot, other))

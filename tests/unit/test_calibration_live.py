@@ -9,23 +9,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from perception.calibration.board_finder import BoardView
 from perception.capture.source import CaptureConfig
 from robot.cli import _calibrate_intrinsics as live
-from robot.core.errors import CameraError, ConfigError
+from robot.core.clock import ManualClock
+from robot.core.errors import CalibrationError, CameraError, ConfigError
 from robot.core.messages import CameraFrame
 
 
-class ThirtyFrames:
-    """A camera that is unplugged after 30 frames."""
+class Unplugged:
+    """A camera that is unplugged after so many frames: it has ended, or, as V4L2 does, only says nothing (a clock)."""
 
-    ended = False
-
-    def __init__(self) -> None:
+    def __init__(self, frames: int = 30, clock: ManualClock | None = None) -> None:
+        self.frames, self.clock = frames, clock
         self.given = 0
+        self.ended = False
 
     def next_frame(self, timeout_s: float) -> CameraFrame | None:
-        if self.given == 30:
-            self.ended = True
+        if self.given == self.frames:
+            if self.clock is None:
+                self.ended = True
+            else:
+                self.clock.advance_ns(round(timeout_s * 1e9))
             return None
         self.given += 1
         image = np.zeros((480, 640, 3), np.uint8)
@@ -42,9 +47,9 @@ def test_about_ten_pictures_a_second_are_looked_at(
     names: list[str] = []
 
     @contextmanager
-    def camera(config: CaptureConfig, clock: object) -> Iterator[ThirtyFrames]:
+    def camera(config: CaptureConfig, clock: object) -> Iterator[Unplugged]:
         asked.append(config.rate_hz)
-        yield ThirtyFrames()
+        yield Unplugged()
 
     monkeypatch.setattr(live, "open_source", camera)
     monkeypatch.setattr(live, "find_board", lambda image, board, name: names.append(name))
@@ -67,3 +72,49 @@ def test_no_rate_is_wrong_usage(tmp_path: Path) -> None:
 def test_no_time_is_wrong_usage(seconds: float, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no time"):
         live.run_intrinsics(live.Intrinsics("/dev/video0", out=tmp_path / "lens.toml", seconds=seconds))
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_camera_that_is_unplugged_keeps_the_views_taken(
+    ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twelve views are enough, and fitted; nine are not, and it is the camera that is named, not the views."""
+    fitted: list[int] = []
+
+    def a_new_view(image: object, board: object, name: str) -> BoardView:
+        return BoardView(
+            name=name,
+            size_px=(640, 480),
+            corners_px=np.array([[100.0, 100.0], [140.0, 130.0]]),
+            board_m=np.zeros((2, 3)),
+            edge_px=2.0,
+            fill=0.2 * float(name.split()[1]),
+            tilt_rad=0.0,
+            lean_rad=0.0,
+        )
+
+    def fit(views: list[BoardView], size_px: tuple[int, int]) -> None:
+        fitted.append(len(views))
+        raise CalibrationError("the fit was asked for")
+
+    def unplugged_after(frames: int) -> None:
+        clock = ManualClock()
+
+        @contextmanager
+        def camera(config: CaptureConfig, _: object) -> Iterator[Unplugged]:
+            yield Unplugged(frames, None if ends else clock)
+
+        monkeypatch.setattr(live, "open_source", camera)
+        monkeypatch.setattr(live, "MonotonicClock", lambda: clock)
+        live.run_intrinsics(live.Intrinsics("/dev/video0", out=tmp_path / "lens.toml", rate_hz=10.0))
+
+    monkeypatch.setattr(live, "find_board", a_new_view)
+    monkeypatch.setattr(live, "fit_intrinsics", fit)
+    with pytest.raises(CalibrationError, match="the fit was asked for"):
+        unplugged_after(12)
+    assert fitted == [12]
+    assert "no more pictures: is it still plugged in? Fitting the 12 views" in capsys.readouterr().out
+    with pytest.raises(CameraError, match="no more pictures after 9 views, 10 are needed") as refused:
+        unplugged_after(9)
+    assert "plugged in" in refused.value.hint
+    assert fitted == [12]

@@ -17,7 +17,7 @@ from perception.calibration.line_fit import fit_lines
 from perception.calibration.line_map import LineMap
 from perception.calibration.line_report import lines_text
 from perception.camera import CameraModel, load_camera
-from perception.camera.parameters import CalibrationUncertainty
+from perception.camera.parameters import MOUNTING, CalibrationUncertainty
 from perception.field.boundary import CarpetScanner
 from perception.field.lines import LineConfig, LineFinder
 from perception.field.model import field_model
@@ -103,13 +103,25 @@ def test_a_new_mounting_keeps_what_is_known_of_the_contact_rule():
     fits = [
         fit_lines(line_views(C922, turning()), start, MODEL),
         fit_points(field_points(C922, pose), start, pose),
-        fit_points(field_points(C922, pose), start),
     ]
     for fit in fits:
         found = np.array(fit.camera.uncertainty.covariance)
         np.testing.assert_array_equal(found[6:, 6:], balls[6:, 6:])
         assert (found[:6, 6:] == 0.0).all()
         assert (np.diag(found)[:6] < 0.01).all()
+
+
+def test_points_without_a_pose_keep_what_is_known_of_place_and_yaw():
+    """They tell height, pitch and roll alone: an earlier fit's doubt about the rest is not forgotten."""
+    start = fit_lines(line_views(C922, turning()), C922, MODEL).camera
+    before = np.array(start.uncertainty.covariance)
+    fit = fit_points(field_points(C922, Pose2(1.6, 0.1, 0.05)), start)
+    after = np.array(fit.camera.uncertainty.covariance)
+    told, kept = [MOUNTING.index(name) for name in fit.names], [0, 1, 5, 6, 7]
+    assert before[5, 5] > 0.0
+    np.testing.assert_array_equal(after[np.ix_(kept, kept)], before[np.ix_(kept, kept)])
+    assert np.sqrt(np.diag(after)[told]) == pytest.approx(fit.sigmas)
+    assert (after[np.ix_(told, kept)] == 0.0).all()
 
 
 def test_turns_that_tell_nothing_are_refused_with_the_mend():

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import os
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
+from perception.camera import load_camera
+from perception.camera.parameters import CameraNoise
+from perception.camera.store import write_camera
 from robot.cli import doctor
 from robot.cli import main as cli
 from robot.cli._outputs import check_outputs
 from robot.cli.main import main
 from robot.core.errors import OutputError
+from robot.core.files import write_whole
 
 NOWHERE = Path("/proc/nowhere/x.json")
 
@@ -62,6 +68,53 @@ def test_trying_leaves_nothing_behind_and_changes_nothing(tmp_path: Path) -> Non
     assert there.read_text() == "kept"
     assert list((tmp_path / "new").iterdir()) == []
     assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_a_file_is_replaced_wholly_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full, and a name that cannot be given: what was there is there still, and nothing beside it."""
+    there, link = tmp_path / "camera.toml", tmp_path / "link.toml"
+    there.write_text("kept")
+    there.chmod(0o640)
+    link.symlink_to(there)
+    no_text = "\ud800"  # half a surrogate pair cannot be encoded
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(link, "new " + no_text)
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patched:
+
+            def full_disk(*_: object) -> None:
+                raise OSError(28, "No space left on device")
+
+            patched.setattr(os, name, full_disk)
+            with pytest.raises(OutputError, match=r"link\.toml: No space left") as refused:
+                write_whole(link, "new")
+        assert "disk" in refused.value.hint
+    assert there.read_text() == "kept"
+    write_whole(link, "new\n")
+    assert there.read_bytes() == b"new\n"
+    assert there.stat().st_mode & 0o777 == 0o640
+    assert link.is_symlink()
+    write_whole(tmp_path / "folder" / "new.toml", "first")
+    write_whole(Path("/dev/null"), "gone")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["camera.toml", "folder", "link.toml", "new.toml"]
+
+
+def test_a_camera_file_that_cannot_be_replaced_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--out` may be the `--camera` that was read: cut in the middle, it would be lost with all that it knew."""
+    path, camera = tmp_path / "camera.toml", load_camera("c922_640x480")
+    write_camera(path, camera, "made by a test")
+    before = path.read_text()
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OutputError, match="No space left"):
+        write_camera(path, replace(camera, noise=CameraNoise(row_px=2.0)))
+    assert path.read_text() == before
+    monkeypatch.undo()
+    write_camera(path, replace(camera, noise=CameraNoise(row_px=2.0)))
+    assert load_camera(path).noise.row_px == 2.0
 
 
 def test_any_other_file_trouble_is_a_sentence(

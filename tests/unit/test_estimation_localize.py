@@ -18,7 +18,7 @@ from perception.estimation.logs.offline import Seed, localize, raw_odometry
 from robot.cli.localize import parse_pose
 from robot.cli.main import main
 from robot.core.errors import CalibrationError, ConfigError, DataError
-from robot.core.geometry import Pose2, Twist2, exponential_map
+from robot.core.geometry import Pose2, Twist2, exponential_map, wrap_angles
 from robot.runtime.robot_config import open_robot
 from tests.estimation_world import BODY, CAMERA, FIELD
 from tests.helpers import shared_data
@@ -166,6 +166,18 @@ def test_bad_logs_are_named_with_their_line(
     assert read_log(write(log, *GOOD)).boxes == (None, (100.0, 30.0, 300.0, 90.0))
 
 
+def columns_of(log: NavigationLog) -> dict[str, np.ndarray]:
+    rows = len(log)
+    assert log.reference is not None
+    table = {"t": log.t_s, "has_goal": np.zeros(rows), **{name: np.zeros(rows) for name in BOX}}
+    return table | dict(zip(ODOMETRY, log.odometry.T, strict=True)) | dict(zip(REFERENCE, log.reference.T, strict=True))
+
+
+def written(folder: Path, table: dict[str, np.ndarray]) -> Path:
+    rows = [",".join(repr(float(v)) for v in row) for row in zip(*table.values(), strict=True)]
+    return write(folder / "log.csv", *rows, header=",".join(table))
+
+
 @pytest.mark.parametrize(
     ("columns", "factor", "said"),
     [
@@ -177,21 +189,37 @@ def test_bad_logs_are_named_with_their_line(
     ],
 )
 def test_wrong_units_are_named(columns: list[str], factor: float, said: str, tmp_path: Path) -> None:
-    log = made_up_log(MotionConfig()).part(0, 200)
-    assert log.reference is not None
-    table = {"t": log.t_s, "has_goal": np.zeros(200), **{name: np.zeros(200) for name in BOX}}
-    table |= dict(zip(ODOMETRY, log.odometry.T, strict=True)) | dict(zip(REFERENCE, log.reference.T, strict=True))
-
-    def written() -> Path:
-        rows = [",".join(repr(float(v)) for v in row) for row in zip(*table.values(), strict=True)]
-        return write(tmp_path / "log.csv", *rows, header=",".join(table))
-
-    assert len(read_log(written())) == 200
+    table = columns_of(made_up_log(MotionConfig()).part(0, 200))
+    assert len(read_log(written(tmp_path, table))) == 200
     for name in columns:
         table[name] = table[name] * factor
     with pytest.raises(DataError, match=said) as caught:
-        read_log(written())
+        read_log(written(tmp_path, table))
     assert "radians" in caught.value.hint
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize("rate_rad_s", [0.9, -3.0])
+def test_a_reference_that_counts_its_turns_is_in_radians(rate_rad_s: float, wrapped: bool, tmp_path: Path) -> None:
+    """A robot that turned four times and more: unwrapped radians are read, degrees are refused, wrapped or not."""
+    table = columns_of(made_up_log(MotionConfig()))
+    spin = rate_rad_s * (table["t"] - table["t"][0])
+    table["odo_theta"] = wrap_angles(table["odo_theta"] + 0.97 * spin)
+    theta = np.unwrap(table["pos_theta"]) + spin
+    log = read_log(written(tmp_path, table | {"pos_theta": theta}))
+    assert (np.abs(theta) > 2.0 * math.tau).mean() > 0.1
+    assert log.reference is not None
+    assert log.reference[:, 2] == pytest.approx(theta)
+    degrees = np.degrees(wrap_angles(theta) if wrapped else theta)
+    with pytest.raises(DataError, match="pos_theta cannot be in radians"):
+        read_log(written(tmp_path, table | {"pos_theta": degrees}))
+
+
+def test_a_heading_of_ninety_without_a_turn_is_in_degrees(tmp_path: Path) -> None:
+    table = columns_of(made_up_log(MotionConfig()).part(0, 200))
+    table["odo_theta"], table["pos_theta"] = np.zeros(200), np.full(200, 90.0)
+    with pytest.raises(DataError, match="pos_theta cannot be in radians"):
+        read_log(written(tmp_path, table))
 
 
 def test_missing_file_and_missing_reference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -279,8 +279,8 @@ class RobotEstimator:
             self._advance(t_ns, self._odometry_motion(delta, dt_s), ())
             return
         self._advance(t_ns, Motion(0.0, None, (0.0, 0.0)), ())
-        self.trail.breaks += 1
         sigma_m = min(dt_s, 1.0) * 0.5 * self._body.max_speed_m_s
+        self.trail.lose(sigma_m**2, min(dt_s, 1.0) ** 2)
         p = self.ego.P.copy()
         p[0, 0] += sigma_m**2
         p[1, 1] += sigma_m**2

@@ -13,15 +13,12 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import chi2
 
-from perception.camera.model import CameraModel
+from perception.camera.model import PIXEL_CENTRE_PX, CameraModel
 from perception.estimation.config import VisionConfig
 from perception.estimation.ego.ekf import SIZE, THETA, Correction, X, Y
 from robot.core.field import FieldGeometry
 from robot.core.geometry import FloatArray, wrap_angle
 from robot.core.messages import FieldObservation
-
-_PIXEL_CENTRE = 0.5
-"""Boxes count edges, the camera model counts pixel centres."""
 
 FIELD_MARGIN_M = 0.5
 
@@ -118,7 +115,7 @@ class GoalModel:
         # sticks out most, its top on the outside of the picture and its foot on the inside.
         row_left = top if left < k.cx else bottom
         row_right = top if right > k.cx else bottom
-        pixels = np.array([[left, row_left], [right, row_right], [0.5 * (left + right), bottom]]) - _PIXEL_CENTRE
+        pixels = np.array([[left, row_left], [right, row_right], [0.5 * (left + right), bottom]]) - PIXEL_CENTRE_PX
         rays = self._camera.rays_in_robot(pixels)
         return np.array(
             [

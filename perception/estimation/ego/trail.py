@@ -7,7 +7,8 @@ the odometry frame ("odom" of ROS REP-105) and are carried into the world frame 
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 
 from perception.estimation.ego.tilt import Tilt
 from robot.core.clock import NS_PER_S
@@ -27,6 +28,19 @@ class DeadReckoning:
     breaks: int = 0
 
 
+MAX_GAPS = 64
+"""More silences than these, and no thing was seen between them: any track has died of the first ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A silence that nothing bridged, over at `t_ns`: variances of the way and the turn that the robot made in it."""
+
+    t_ns: int
+    way_m2: float
+    turn_rad2: float
+
+
 class OdometryTrail:
     """Poses of the robot in the odometry frame over the last `span_s` seconds."""
 
@@ -39,6 +53,7 @@ class OdometryTrail:
         self.path_m = 0.0
         self.turn_rad = 0.0
         self.breaks = 0
+        self.gaps: deque[Gap] = deque(maxlen=MAX_GAPS)
 
     @property
     def t_ns(self) -> int:
@@ -68,9 +83,15 @@ class OdometryTrail:
             keep = bisect.bisect_left(self._times_ns, t_ns - self._span_ns)
             del self._times_ns[:keep], self._poses[:keep], self._twists[:keep], self._tilts[:keep]
 
+    def lose(self, way_m2: float, turn_rad2: float) -> None:
+        """Say that the stretch up to now was not heard of, with the variances of what the robot did in it."""
+        self.breaks += 1
+        self.gaps.append(Gap(self.t_ns, way_m2, turn_rad2))
+
     def rebase(self, t_ns: int) -> None:
         """Continue from the present pose on another time base (the clock of the telemetry has jumped)."""
         self.breaks += 1
+        self.gaps = deque((replace(gap, t_ns=gap.t_ns + t_ns - self.t_ns) for gap in self.gaps), MAX_GAPS)
         self._times_ns, self._poses, self._twists = [t_ns], [self._poses[-1]], [Twist2()]
         self._tilts = [self._tilts[-1]]
 

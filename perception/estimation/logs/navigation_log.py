@@ -24,6 +24,12 @@ MAX_STEP_S, MAX_SPEED_M_S, MAX_TURN_RATE_RAD_S, MAX_PLACE_M = 5.0, 12.0, 30.0, 2
 
 _OFTEN = 0.1
 
+_TURN_RAD = 0.2
+"""Turns are compared from here on: less is noise."""
+
+_DEGREES_TURN = math.sqrt(math.degrees(1.0))
+"""A heading that turns by more than this times the odometry's is in degrees: the middle between 1 and 57."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NavigationLog:
@@ -145,7 +151,7 @@ def _check_units(path: Path, data: dict[str, FloatArray], has_reference: bool) -
     if has_reference:
         checks += [
             ("pos_x, pos_y", "metres", np.hypot(data["pos_x"], data["pos_y"]) > MAX_PLACE_M),
-            ("pos_theta", "radians", np.abs(data["pos_theta"]) > 2.0 * math.tau),
+            ("pos_theta", "radians", (np.abs(data["pos_theta"]) > 2.0 * math.tau) & (not _turns_alike(data))),
         ]
     for columns, unit, absurd in checks:
         if absurd.mean() > _OFTEN:
@@ -153,6 +159,19 @@ def _check_units(path: Path, data: dict[str, FloatArray], has_reference: bool) -
                 f"{path}: {columns} cannot be in {unit}: no robot does what {absurd.mean():.0%} of the rows say",
                 hint=f"write t in seconds, x and y in metres, angles in radians; here {columns} in {unit}",
             )
+
+
+def _turns_alike(data: dict[str, FloatArray]) -> bool:
+    """True when the reference's heading turns by about as much as the odometry's: so do radians that are not wrapped,
+    however many they are, but not degrees. False for a log without a turn to tell it by.
+    """
+    heading, ratios, last = np.unwrap(data["odo_theta"]), [], 0
+    for row, turned in enumerate(heading):
+        by_odometry = abs(float(turned - heading[last]))
+        if by_odometry >= _TURN_RAD:
+            ratios.append(abs(float(data["pos_theta"][row] - data["pos_theta"][last])) / by_odometry)
+            last = row
+    return bool(ratios) and float(np.median(ratios)) < _DEGREES_TURN
 
 
 def _numbers(path: Path, line: int, row: list[str], indices: list[int], columns: list[str]) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from perception.estimation.estimator import Estimator
 from perception.estimation.logs.navigation_log import NavigationLog
 from robot.core.body import RobotBody
 from robot.core.clock import NS_PER_S
-from robot.core.errors import DataError
 from robot.core.field import FieldGeometry
+from robot.core.files import write_whole
 from robot.core.geometry import FloatArray, Pose2
 from robot.core.messages import BoxPx, Detection, DetectionBatch, Localisation, ObjectClass, Verdict
 
@@ -104,22 +104,17 @@ def raw_odometry(log: NavigationLog, seed: Pose2) -> FloatArray:
 
 
 def write_poses(path: Path, table: PoseTable) -> None:
-    """Write the table as CSV; an existing file is replaced only once the new one is complete.
+    """Write the table as CSV; see `write_whole`.
 
     Raises:
-        DataError: the place cannot be written.
+        OutputError: the place cannot be written.
     """
     rows = np.column_stack([table.t_s, table.poses, table.sigmas()])
-    beside = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(COLUMNS)
-            writer.writerows([[f"{t:.6f}", *(f"{v:.6f}" for v in values)] for t, *values in rows.tolist()])
-        os.replace(beside, path)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}", hint="choose a folder that can be written") from error
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows([[f"{t:.6f}", *(f"{v:.6f}" for v in values)] for t, *values in rows.tolist()])
+    write_whole(path, text.getvalue())
 
 
 def _batch(row: int, t_capture_ns: int, t_receive_ns: int, box: BoxPx | None, camera: CameraModel) -> DetectionBatch:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from perception.estimation.ego.trail import Gap
 from perception.estimation.tracks.point import PointFilter
 from robot.core.geometry import FloatArray
 from robot.core.messages import BoxPx, Vec2
@@ -79,16 +81,22 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class EgoPath:
-    """What the robot has driven since start, and the noise that it costs a track that is not seen meanwhile."""
+    """What the robot has driven since start, and the noise that it costs a track that is not seen meanwhile.
+
+    `gaps` are the silences in which it may have driven anywhere: the odometry frame has moved by that over the floor.
+    """
 
     path_m: float
     turn_rad: float
     position_m: Vec2
     noise_m_per_sqrt_m: float
     noise_rad_per_sqrt_rad: float
+    gaps: Sequence[Gap] = ()
 
-    def variance_m2(self, track: Track) -> float:
-        """Position variance that own motion adds since the track's filter last advanced."""
+    def variance_m2(self, track: Track, t_ns: int) -> float:
+        """Position variance that own motion adds from where the track's filter stands until `t_ns`."""
         path, turn = max(0.0, self.path_m - track.path_m), max(0.0, self.turn_rad - track.turn_rad)
         range_m = math.hypot(track.filter.x[0] - self.position_m[0], track.filter.x[1] - self.position_m[1])
-        return self.noise_m_per_sqrt_m**2 * path + (self.noise_rad_per_sqrt_rad * range_m) ** 2 * turn
+        known = self.noise_m_per_sqrt_m**2 * path + (self.noise_rad_per_sqrt_rad * range_m) ** 2 * turn
+        lost = (gap.way_m2 + gap.turn_rad2 * range_m**2 for gap in self.gaps if track.t_ns < gap.t_ns <= t_ns)
+        return known + sum(lost)

@@ -107,7 +107,7 @@ class Tracker:
         """Return the track's filter predicted to `t_ns`, the track itself untouched."""
         ahead = track.filter.copy()
         dt_s = min(max(0, t_ns - track.t_ns), MAX_LOOK_AHEAD_NS) / NS_PER_S
-        ahead.advance(dt_s, ego.variance_m2(track), self._surroundings)
+        ahead.advance(dt_s, ego.variance_m2(track, t_ns), self._surroundings)
         return ahead
 
     def covariance_m2(self, track: Track, ahead: PointFilter) -> FloatArray:
@@ -219,7 +219,7 @@ class Tracker:
     def _advance(self, track: Track, t_ns: int, ego: EgoPath) -> None:
         if t_ns <= track.t_ns:
             return
-        track.filter.advance((t_ns - track.t_ns) / NS_PER_S, ego.variance_m2(track), self._surroundings)
+        track.filter.advance((t_ns - track.t_ns) / NS_PER_S, ego.variance_m2(track, t_ns), self._surroundings)
         track.t_ns, track.path_m, track.turn_rad = t_ns, ego.path_m, ego.turn_rad
 
     def _bury(self, t_ns: int) -> None:
