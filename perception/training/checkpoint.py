@@ -18,6 +18,7 @@ from perception.training.config import TrainingConfig
 from perception.training.network import SsdLite
 from robot.core.config import from_dict, to_dict
 from robot.core.errors import DataError
+from robot.core.files import write_whole
 
 MAY_DIFFER = ("max_minutes", "threads", "save_every_steps", "evaluate_every_steps")
 """What may be changed when a run is resumed. Another number of steps is another schedule: a run of its own."""
@@ -67,9 +68,7 @@ def _words(config: TrainingConfig, name: str) -> str:
 
 def write_recipe(config: TrainingConfig, run: Path) -> None:
     """Write `recipe.json`, whole or not at all."""
-    text = json.dumps(to_dict(config), indent=1) + "\n"
-    (run / "recipe.json.new").write_text(text, encoding="utf-8")
-    (run / "recipe.json.new").replace(run / "recipe.json")
+    write_whole(run / "recipe.json", json.dumps(to_dict(config), indent=1) + "\n")
 
 
 def read_state(path: Path, hint: str) -> dict[str, Any]:

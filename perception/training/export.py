@@ -4,7 +4,7 @@ Batch norm is folded into the convolutions (in float64), padding into them by on
 outside the graph, so that every backend gives the same boxes (some cannot run NMS nodes at all).
 
     python -m perception.training.export runs/own                                          # runs/own/own.onnx
-    python -m perception.training.export runs/full_last --and runs/full_wide --name full   # the mean of two runs
+    python -m perception.training.export runs/full_even --and runs/full_even_e --name full   # the mean of two runs
 
 Weights that ship are replaced only by `--out perception/detection/models`.
 """

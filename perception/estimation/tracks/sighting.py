@@ -154,7 +154,9 @@ class SightingFrame:
             r @ bias @ r.T,
             observation.score,
             birth=on_field and not robot_hidden and self._may_found(observation, bearing, range_m, position),
-            feed=on_field or observation.object_class is ObjectClass.GOAL,
+            # A faint box over a robot is more often a part of it than another robot behind it.
+            feed=(on_field and not (robot_hidden and observation.score < track.birth_score))
+            or observation.object_class is ObjectClass.GOAL,
             box_px=observation.box_px,
         )
 

@@ -70,10 +70,14 @@ class Tracker:
         fed: list[Track | None] = [None] * len(sightings)
         near = self._in_gates(sightings, t_ns)
         matched: dict[int, int] = {}
-        for row, column in assign(near, _UNCLAIMED):
-            matched[column] = row
-            fed[row] = self.tracks[column]
-            self._hit(self.tracks[column], sightings[row], t_ns)
+        # What is seen wholly claims first: a foot behind another robot fits many tracks, and would trade a sure pair
+        # for two poor ones.
+        for whole in (True, False):
+            open_pairs = {p: c for p, c in near.items() if sightings[p[0]].birth is whole and p[1] not in matched}
+            for row, column in assign(open_pairs, _UNCLAIMED):
+                matched[column] = row
+                fed[row] = self.tracks[column]
+                self._hit(self.tracks[column], sightings[row], t_ns)
         for row, column in near:
             # A second box on the same object (split or double detection) is explained, not used.
             if fed[row] is None and column in matched and sightings[row].same_thing_as(sightings[matched[column]]):
