@@ -10,8 +10,6 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("mujoco", reason="the simulator is an extra: [sim]")
-
 from perception.training.dataset import items_of
 from robot.cli.main import main
 from robot.core.messages import ObjectClass
