@@ -21,13 +21,11 @@ from perception.calibration.balls import (
     leave_one_out,
 )
 from perception.camera.model import CameraModel
-from perception.camera.observe import ball_plane_m, ball_points_px
 from perception.camera.parameters import MOUNTING
 from robot.core.errors import CalibrationError
 from robot.core.geometry import FloatArray
 
 RANGE_ROW_M = 0.25
-FAR_M = 1.5
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,6 @@ def _height_squared(boxes: FloatArray, camera: CameraModel) -> FloatArray:
     return np.asarray(((boxes[:, 3] - boxes[:, 1]) / 40.0) ** 2)
 
 
-def _per_height(boxes: FloatArray, camera: CameraModel) -> FloatArray:
-    """A margin that small boxes have and large ones have not."""
-    return np.asarray(20.0 / (boxes[:, 3] - boxes[:, 1]))
-
-
 def _column_cubed(boxes: FloatArray, camera: CameraModel) -> FloatArray:
     """What a lens that sits askew, or a detector that favours a side, would leave."""
     column = 0.5 * (boxes[:, 0] + boxes[:, 2]) - camera.intrinsics.cx
@@ -60,17 +53,6 @@ def _row_squared(boxes: FloatArray, camera: CameraModel) -> FloatArray:
     """What a lens would leave that bends rows."""
     row = 0.5 * (boxes[:, 1] + boxes[:, 3]) - camera.intrinsics.cy
     return np.asarray((2.0 * row / camera.intrinsics.height_px) ** 2)
-
-
-def _column_per_height(boxes: FloatArray, camera: CameraModel) -> FloatArray:
-    """A margin of small boxes that differs from side to side."""
-    column = 0.5 * (boxes[:, 0] + boxes[:, 2]) - camera.intrinsics.cx
-    return np.asarray(2.0 * column / camera.intrinsics.width_px * _per_height(boxes, camera))
-
-
-def _width(boxes: FloatArray, camera: CameraModel) -> FloatArray:
-    """What blur would do: a moving picture makes boxes wide."""
-    return np.asarray((boxes[:, 2] - boxes[:, 0]) / 30.0)
 
 
 PRIOR_OF_TERMS = 10.0
@@ -96,40 +78,35 @@ def _surface(sigma_px: float) -> Iterator[RowTerm]:
             yield partial(product, of=list(chosen))
 
 
-_FOUR = (_per_height, _row_squared, _column_per_height, _width)
-
-
 def candidates() -> tuple[Candidate, ...]:
     """Return the models that are compared; the one called `standard` is what `calibrate` fits."""
     ball = (*MOUNTING, "ball")
+    bow = (*ball, "ball_bow_px")
+    small = [name for name in STANDARD if name not in bow]
     return (
         Candidate("mounting only, box bottom (0.0)", FitConfig(free=MOUNTING), fixed_ball=0.0),
         Candidate("mounting only, fraction 0.15", FitConfig(free=MOUNTING), fixed_ball=0.15),
         Candidate("mounting only, box centre (0.5)", FitConfig(free=MOUNTING)),
         Candidate("+ fraction", FitConfig(free=ball)),
         Candidate("+ fraction, lens k1", FitConfig(free=(*ball, "k1"))),
-        Candidate("+ fraction, bow (standard)", FitConfig(free=STANDARD)),
+        Candidate("+ fraction, bow", FitConfig(free=bow)),
+        Candidate("+ fraction, bow, small balls (standard)", FitConfig()),
+        *(
+            Candidate(f"standard without {name}", FitConfig(free=tuple(n for n in STANDARD if n != name)))
+            for name in small
+        ),
         Candidate("standard without Huber", FitConfig(huber=1e9)),
         Candidate("standard, height not fixed by a ruler", _height_within(0.1)),
         Candidate("standard, least squares in metres", FitConfig(metre_sigma=0.05, huber=1e9)),
         Candidate("standard + lens k1", FitConfig(free=(*STANDARD, "k1"))),
         Candidate("standard + focal length", FitConfig(free=(*STANDARD, "focal_scale"))),
         Candidate("standard + fraction by size", FitConfig(row_terms=(_height_squared,))),
-        Candidate("standard + 1 / height", FitConfig(row_terms=(_per_height,))),
-        Candidate("metres, 1 / height, focal length, k1", _all_at_once()),
         Candidate("standard + column cubed", FitConfig(row_terms=(_column_cubed,))),
-        Candidate("standard + 1 / height, row squared", FitConfig(row_terms=(_per_height, _row_squared))),
-        Candidate("the same + column / height, width", FitConfig(row_terms=_FOUR)),
-        Candidate("these four, height within 3 mm", replace(_height_within(0.003), row_terms=_FOUR)),
+        Candidate("standard + row squared", FitConfig(row_terms=(_row_squared,))),
         Candidate("standard + surface, prior 1 px", FitConfig(row_terms=tuple(_surface(1.0)))),
         Candidate("standard + surface, prior 20 px", FitConfig(row_terms=tuple(_surface(20.0)))),
         Candidate("standard, edges half a pixel off", FitConfig(), shift_px=0.5),
     )
-
-
-def _all_at_once() -> FitConfig:
-    free = (*STANDARD, "focal_scale", "k1")
-    return FitConfig(free=free, metre_sigma=0.05, huber=1e9, row_terms=(_per_height,))
 
 
 def _height_within(sigma_m: float) -> FitConfig:
@@ -142,7 +119,7 @@ def compare(table: BallPlaces, start: CameraModel) -> str:
 
     "Left out": each ball by a fit without it; "row out": by a fit without any ball within its 0.25 m of range, which
     is how another session's balls differ. The last row fuses the standard model with the range that the box's size
-    tells, weighted by covariance. Below the table: what the noise of the boxes alone comes to.
+    tells, weighted by covariance.
     """
     distance = np.hypot(table.places_in_robot_m[:, 0], table.places_in_robot_m[:, 1])
     bands = {"0.4-3.2 m": (distance >= 0.4) & (distance <= 3.2), "< 1.5 m": distance < 1.5, "< 2.6 m": distance < 2.6}
@@ -172,79 +149,7 @@ def compare(table: BallPlaces, start: CameraModel) -> str:
             standard, found = fit, errors
     if standard is not None:
         row("standard fused with box size", standard, *(_with_size_cue(table, standard, e) for e in found))
-        noise = box_noise(table, standard, bands["0.4-3.2 m"])
-        lines += ["", noise.text() if noise is not None else "too few far balls to tell how far boxes scatter"]
     return "\n".join(lines)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BoxNoise:
-    """How far the edges of far boxes scatter, pixels, and what that alone makes of a place on the floor, millimetres.
-
-    `best_up` is the share up the box that scatters least, by `best_px`; `rmse_mm` is what the middle's scatter comes
-    to over the balls asked for, `rounding_mm` what edges in whole pixels do.
-    """
-
-    top_px: float
-    bottom_px: float
-    correlation: float
-    middle_px: float
-    best_px: float
-    best_up: float
-    row_mm: float
-
-    @property
-    def rmse_mm(self) -> float:
-        """Root mean square error by the middle's scatter alone."""
-        return self.middle_px * self.row_mm
-
-    @property
-    def rounding_mm(self) -> float:
-        """The same for edges that are exact but for their rounding: two of 1/12 px^2 each make a middle of 1/24."""
-        return math.sqrt(1.0 / 24.0) * self.row_mm
-
-    def text(self) -> str:
-        """Return it in words."""
-        return (
-            f"edges beyond {FAR_M} m scatter by {self.top_px:.2f} px (top) and {self.bottom_px:.2f} px (bottom), "
-            f"correlation {self.correlation:+.2f}; their middle by {self.middle_px:.2f} px, the best mix of the two "
-            f"({self.best_up:.2f} up) by {self.best_px:.2f} px\n"
-            f"one row is {self.row_mm:.0f} mm (root mean square over 0.4-3.2 m): the middle's scatter alone makes an "
-            f"RMSE of {self.rmse_mm:.0f} mm, edges in whole pixels {self.rounding_mm:.0f} mm"
-        )
-
-
-def box_noise(table: BallPlaces, fit: Calibration, keep: np.ndarray) -> BoxNoise | None:
-    """Measure how far the edges of boxes scatter about smooth curves; `keep` (N,) are the balls to count for `row_mm`.
-
-    The curves (quadratic in 1 / range and in the column) know nothing of a camera: no mounting, lens or contact rule
-    does better than they. None with too few balls beyond `FAR_M`.
-    """
-    place, boxes = table.places_in_robot_m, table.boxes_px
-    ahead = place[:, 0] - fit.camera.mounting.x_m
-    column = 0.5 * (boxes[:, 0] + boxes[:, 2]) / fit.camera.intrinsics.width_px - 0.5
-    basis = np.stack((np.ones_like(ahead), 1.0 / ahead, ahead**-2.0, column, column**2), axis=1)
-    far = np.hypot(place[:, 0], place[:, 1]) > FAR_M
-    if far.sum() < 3 * basis.shape[1]:
-        return None
-    edges = boxes[far][:, [1, 3]]
-    off = edges - basis[far] @ np.linalg.lstsq(basis[far], edges, rcond=None)[0]
-    covariance = off.T @ off / (far.sum() - basis.shape[1])
-    up = np.linspace(0.0, 1.0, 21)
-    shares = np.stack((up, 1.0 - up), axis=1)
-    mixes = np.sqrt(((shares @ covariance) * shares).sum(axis=1))
-    top, bottom = np.sqrt(np.diag(covariance))
-    points, plane = ball_points_px(boxes, fit.camera), ball_plane_m(fit.camera)
-    ends = [fit.camera.ground_points(points + step, plane_z_m=plane) for step in np.array([[0, -0.5], [0, 0.5]])]
-    return BoxNoise(
-        top_px=float(top),
-        bottom_px=float(bottom),
-        correlation=float(covariance[0, 1] / (top * bottom)),
-        middle_px=float(mixes[10]),
-        best_px=float(mixes.min()),
-        best_up=float(up[mixes.argmin()]),
-        row_mm=rmse_mm(ends[0] - ends[1], keep),
-    )
 
 
 def _with_size_cue(table: BallPlaces, fit: Calibration, errors_m: FloatArray) -> FloatArray:

@@ -40,11 +40,11 @@ def report_text(table: BallPlaces, fit: Calibration, held_out: FloatArray) -> st
         f"pixel noise found: column {fit.camera.noise.column_px:.2f}, row {fit.camera.noise.row_px:.2f}, "
         f"plus {fit.camera.noise.box_share:.0%} of the box",
         "",
-        "parameter          value      sigma",
+        f"{'parameter':30s} {'value':>9s}  {'sigma':>9s}",
     ]
     for name, value, sigma in zip(fit.names, fit.values, fit.sigmas, strict=True):
         degrees = f"   ({math.degrees(value):.2f} degrees)" if name.endswith("_rad") else ""
-        lines.append(f"{name:14s} {value:9.4f}  {sigma:9.4f}{degrees}")
+        lines.append(f"{name:30s} {value:9.4f}  {sigma:9.4f}{degrees}")
     lines += ["", "range (m)      balls   RMSE in sample   leave-one-out (mm)"]
     bins = list(itertools.pairwise(RANGE_BINS_M))
     for low, high in [*bins, (0.0, 1.5), (0.4, 3.2), (0.0, math.inf)]:

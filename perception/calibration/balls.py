@@ -54,12 +54,16 @@ class FitConfig:
             "yaw_rad": 0.2,
             "ball": 0.3,
             "ball_bow_px": 10.0,
+            "small_by_height_px": 3.0,
+            "small_by_width_px": 3.0,
+            "small_by_column_px": 6.0,
+            "small_by_column_and_height_px": 6.0,
             "k1": 0.05,
             "focal_scale": 0.02,
         }
     )
     place_sigma_m: float = 0.01
-    huber: float = 1.5
+    huber: float = 2.0
     min_points: int = 12
     row_terms: tuple[RowTerm, ...] = ()
     noise_rounds: int = 3

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from perception.camera.lens import distort, distortion_jacobian, undistort, valid_radius
 from perception.camera.parameters import (
+    BALL_ROWS,
     CalibrationUncertainty,
     CameraIntrinsics,
     CameraMounting,
@@ -34,9 +35,9 @@ from robot.core.messages import Cov2, Vec2
 Rows = tuple[float, float, float, float, float, float, float, float, float]
 """A rotation matrix, row by row."""
 
-ContactSlopes = tuple[float, float, float]
+ContactSlopes = tuple[float, float, tuple[float, ...]]
 """How a box's point moves with the contact rule: rows (px) and plane height (m) per unit of `ball`, rows per pixel of
-`ball_bow_px`. Zero for what the contact rule of balls does not move."""
+each of `BALL_ROWS`. Zero for what the contact rule of balls does not move."""
 
 ROBOT_FROM_OPTICAL: Rows = (0.0, 0.0, 1.0, -1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 """The optical axes in the robot frame, before the mounting turns them."""
@@ -45,7 +46,7 @@ PIXEL_CENTRE_PX = 0.5
 """Boxes count edges, cameras count pixel centres: what is taken off a box's rows and columns (see the module)."""
 
 _LEVEL: Vec2 = (0.0, 0.0)
-_NO_SLOPES: ContactSlopes = (0.0, 0.0, 0.0)
+_NO_SLOPES: ContactSlopes = (0.0, 0.0, (0.0,) * len(BALL_ROWS))
 _MIN_DROP = 1e-4
 """A ray must fall by this much per unit of focal length to count as hitting the floor (1700 m ahead at 0.17 m)."""
 
@@ -218,9 +219,9 @@ class CameraModel:
             lift = ex * dy - ey * dx
             jx.append(gain * (ey * dz - ez * dy + ax * lift))
             jy.append(gain * (ez * dx - ex * dz + ay * lift))
-        row_per_ball, plane_per_ball, row_per_bow = slopes
-        jx += [row_per_ball * rowx - plane_per_ball * ax, row_per_bow * rowx]
-        jy += [row_per_ball * rowy - plane_per_ball * ay, row_per_bow * rowy]
+        row_per_ball, plane_per_ball, row_per_px = slopes
+        jx += [row_per_ball * rowx - plane_per_ball * ax, *(per_px * rowx for per_px in row_per_px)]
+        jy += [row_per_ball * rowy - plane_per_ball * ay, *(per_px * rowy for per_px in row_per_px)]
         if isinstance(gain, float):
             both = np.array((jx, jy))
             extra = both @ known @ both.T

@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from perception.camera.model import CameraModel, GroundPoint
+from perception.camera.parameters import BALL_ROWS, ContactRule
 from robot.core.field import BALL_RADIUS_M, MAX_ROBOT_RADIUS_M
 from robot.core.geometry import FloatArray
 from robot.core.messages import BoxPx, Detection, DetectionBatch, FieldObservation, ObjectClass, Vec2
 
 EDGE_MARGIN_PX = 2.0
 """A box this near to the picture's edge counts as cut by it (detectors stop a pixel or two short)."""
+
+SMALL_BALL = (0.0436, 0.0311)
+"""Tangents (width, height) of a box that is mostly margin: 28 x 20 px at the C922's 640x480, a ball 2.5 m away."""
 
 _WIDTH_SHARE = 0.12
 """Noise of a robot's width in the picture, as a share of it: arms, covers and shadows belong to some boxes."""
@@ -107,14 +112,16 @@ def _place_ball(box_px: BoxPx, camera: CameraModel, tilt_rad: Vec2) -> tuple[Gro
         sigma_v = math.hypot(sigma_v, _CUT_SHARE * width)
     if left != right and not bottom:
         # A ball is as wide as high: rebuild the hidden side.
+        width = height
         column = x_max - 0.5 * height if left else x_min + 0.5 * height
         sigma_u = math.hypot(sigma_u, _CUT_SHARE * height)
     elif left or right:
         sigma_u = math.hypot(sigma_u, 0.5 * width)
     u = column - 0.5
-    bow = ((u - camera.intrinsics.cx) / camera.intrinsics.fx) ** 2
-    v = y_max - up * height - 0.5 + rule.ball_bow_px * bow
-    slopes = (0.0, 0.0, bow) if bottom and not top else (-height, 2.0 * BALL_RADIUS_M, bow)
+    rows = ball_row_slopes(u, width, height, camera)
+    v = _with_rows(y_max - up * height - 0.5, rows, rule)
+    per_ball = (0.0, 0.0) if bottom and not top else (-height, 2.0 * BALL_RADIUS_M)
+    slopes = (*per_ball, rows)
     point = camera.ground_point(u, v, tilt_rad, 2.0 * BALL_RADIUS_M * up, (sigma_u, sigma_v), slopes)
     return point, left or top or right or bottom
 
@@ -181,9 +188,45 @@ def ball_points_px(boxes_px: ArrayLike, camera: CameraModel) -> FloatArray:
     """Return the pixels (N, 2) by which uncut ball boxes (N, 4) are placed; the plane is `ball_plane_m`."""
     boxes = np.asarray(boxes_px, dtype=float).reshape(-1, 4)
     u = 0.5 * (boxes[:, 0] + boxes[:, 2]) - 0.5
-    rule, k = camera.contact, camera.intrinsics
-    v = boxes[:, 3] - rule.ball * (boxes[:, 3] - boxes[:, 1]) - 0.5 + rule.ball_bow_px * ((u - k.cx) / k.fx) ** 2
-    return np.stack((u, v), axis=1)
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    foot = boxes[:, 3] - camera.contact.ball * height - 0.5
+    return np.stack((u, _with_rows(foot, ball_row_slopes(u, width, height, camera), camera.contact)), axis=1)
+
+
+def ball_row_slopes(u: Any, width: Any, height: Any, camera: CameraModel) -> tuple[Any, ...]:
+    """Return by how much a ball's row moves per pixel of each of `BALL_ROWS`; floats, or arrays of one shape.
+
+    The bow is the squared column tangent. The others count in full for a ball of `SMALL_BALL` or less, and fade with
+    the box's area: near balls fill their boxes, and what a margin does to far ones says nothing about them. What the
+    box's height and width tell is by how much it is lower, or narrower, than `SMALL_BALL` (half of it at most): such
+    boxes miss a part of the ball, or of the margin, and on one side of the picture another than on the other.
+
+    Args:
+        u: column of the box's middle, pixels.
+        width: of the box, pixels, above 0.
+        height: the same.
+        camera: its focal lengths make pixels to tangents, so that the rule does not depend on the picture's size.
+    """
+    lens = camera.intrinsics
+    column = (u - lens.cx) / lens.fx
+    small_width, small_height = SMALL_BALL[0] * lens.fx, SMALL_BALL[1] * lens.fy
+    full = small_width * small_width
+    share = full / _larger(width * height, full)
+    lower = share * (small_height / _larger(height, 0.5 * small_height) - 1.0)
+    narrower = share * (small_width / _larger(width, 0.5 * small_width) - 1.0)
+    return column**2, lower, narrower, share * column, lower * column
+
+
+def _larger(a: Any, b: float) -> Any:
+    """Return max(a, b), for floats and arrays alike."""
+    return 0.5 * (a + b + abs(a - b))
+
+
+def _with_rows(v: Any, slopes: tuple[Any, ...], rule: ContactRule) -> Any:
+    """Add what the contact rule adds to a ball's row."""
+    for name, slope in zip(BALL_ROWS, slopes, strict=True):
+        v = v + getattr(rule, name) * slope
+    return v
 
 
 def ball_plane_m(camera: CameraModel) -> float:

@@ -76,14 +76,19 @@ class ContactRule:
     A ball is placed by the point `ball` up its box, on the plane as far up the ball (0.5: centre on centre). Boxes
     come larger than small balls, so the floor point itself is never seen well. `ball_bow_px` is the detector's habit
     to place rows higher or lower away from the picture's middle column: it is added to the row, times the squared
-    column tangent ((u - cx) / fx). A robot stands `robot_depth_m` behind the foot of its front; a goal's mouth is
-    placed by its box's foot.
+    column tangent ((u - cx) / fx). The four `small_...` are its habits with balls so small that their boxes are mostly
+    margin: rows added by the box's own shape and column (see `perception.camera.observe.ball_row_slopes`). A robot
+    stands `robot_depth_m` behind the foot of its front; a goal's mouth is placed by its box's foot.
     """
 
     ball: float = 0.5
     robot: float = 0.0
     goal: float = 0.05
     ball_bow_px: float = 0.0
+    small_by_height_px: float = 0.0
+    small_by_width_px: float = 0.0
+    small_by_column_px: float = 0.0
+    small_by_column_and_height_px: float = 0.0
     robot_depth_m: float = 0.089
 
     def __post_init__(self) -> None:
@@ -116,15 +121,24 @@ class CameraNoise:
                 raise ValueError(f"{item.name} is a standard deviation: not {getattr(self, item.name)}")
 
 
-CALIBRATED = ("x_m", "y_m", "height_m", "pitch_rad", "roll_rad", "yaw_rad", "ball", "ball_bow_px")
-"""The order of the rows of `CalibrationUncertainty.covariance`: six of the mounting, two of the contact rule."""
+MOUNTING = ("x_m", "y_m", "height_m", "pitch_rad", "roll_rad", "yaw_rad")
 
-MOUNTING = CALIBRATED[:6]
+BALL_ROWS = (
+    "ball_bow_px",
+    "small_by_height_px",
+    "small_by_width_px",
+    "small_by_column_px",
+    "small_by_column_and_height_px",
+)
+"""What the contact rule adds to a ball's row, each times its slope (`perception.camera.observe.ball_row_slopes`)."""
+
+CALIBRATED = (*MOUNTING, "ball", *BALL_ROWS)
+"""The order of the rows of `CalibrationUncertainty.covariance`: six of the mounting, six of the contact rule."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationUncertainty:
-    """How well a fit knows what it fitted: `covariance` (8, 8) over `CALIBRATED`, SI units and pixels.
+    """How well a fit knows what it fitted: `covariance` (12, 12) over `CALIBRATED`, SI units and pixels.
 
     Empty for a camera that was not fitted: then the angles and height of `CameraNoise` stand for it. All frames share
     this error: no averaging over frames makes it smaller.
@@ -138,7 +152,10 @@ class CalibrationUncertainty:
     def __post_init__(self) -> None:
         rows = len(CALIBRATED)
         if self.covariance and (len(self.covariance) != rows or any(len(row) != rows for row in self.covariance)):
-            raise ValueError(f"covariance must have {rows} rows of {rows} numbers, or none")
+            raise ValueError(
+                f"covariance must have {rows} rows of {rows} numbers, or none; files that an earlier version fitted "
+                "have fewer: run `blackout calibrate` again, or delete the line"
+            )
         if self.covariance and not _is_covariance(np.array(self.covariance, dtype=float)):
             raise ValueError("covariance must be symmetric, without a negative variance in any direction")
 

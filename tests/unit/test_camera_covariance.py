@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from perception.camera import CalibrationUncertainty, CameraModel, load_camera
-from perception.camera.observe import place
-from perception.camera.parameters import CALIBRATED
+from perception.camera.observe import ball_row_slopes, place
+from perception.camera.parameters import BALL_ROWS, CALIBRATED, MOUNTING
 from perception.camera.store import camera_to_toml
 from robot.core.errors import ConfigError
 from robot.core.field import BALL_RADIUS_M
@@ -22,34 +22,31 @@ TRIALS = 1500
 
 def a_fitted_camera(scale: float = 1.0) -> CameraModel:
     """A camera whose fit left correlated errors: height against pitch, as a table of balls leaves them."""
-    sigma = scale * np.array([0.005, 0.004, 0.003, 0.002, 0.002, 0.003, 0.05, 2.0])
-    correlation = np.eye(8)
+    sigma = scale * np.array([0.005, 0.004, 0.003, 0.002, 0.002, 0.003, 0.05, 2.0, 1.0, 1.0, 2.0, 2.0])
+    correlation = np.eye(len(CALIBRATED))
     for a, b, r in (("height_m", "pitch_rad", 0.8), ("pitch_rad", "ball", 0.6), ("y_m", "yaw_rad", -0.7)):
         i, j = CALIBRATED.index(a), CALIBRATED.index(b)
         correlation[i, j] = correlation[j, i] = r
     covariance = correlation * np.outer(sigma, sigma)
     rows = tuple(tuple(float(v) for v in row) for row in covariance)
-    contact = dataclasses.replace(C922.contact, ball_bow_px=5.0)
+    contact = dataclasses.replace(C922.contact, ball_bow_px=5.0, small_by_height_px=-3.0, small_by_column_px=4.0)
     return dataclasses.replace(C922, contact=contact, uncertainty=CalibrationUncertainty(covariance=rows))
 
 
 def really(camera: CameraModel, rng: np.random.Generator) -> tuple[CameraModel, tuple[float, float]]:
     """Draw a camera as it may really be, and the body's tilt that nobody knows."""
     noise = camera.noise
-    drawn = np.zeros(8)
+    drawn = np.zeros(len(CALIBRATED))
     if camera.uncertainty.covariance:
-        drawn = rng.multivariate_normal(np.zeros(8), np.array(camera.uncertainty.covariance))
+        drawn = rng.multivariate_normal(drawn, np.array(camera.uncertainty.covariance))
     off = dict(zip(CALIBRATED, drawn.tolist(), strict=True))
-    mount = {name: getattr(camera.mounting, name) + off[name] for name in CALIBRATED[:6]}
+    mount = {name: getattr(camera.mounting, name) + off[name] for name in MOUNTING}
     mount["height_m"] += rng.normal(0, noise.height_m)
     mount["yaw_rad"] += rng.normal(0, noise.yaw_rad)
     mount["x_m"] += rng.normal(0, noise.position_m)
     mount["y_m"] += rng.normal(0, noise.position_m)
-    contact = dataclasses.replace(
-        camera.contact,
-        ball=camera.contact.ball + off["ball"],
-        ball_bow_px=camera.contact.ball_bow_px + off["ball_bow_px"],
-    )
+    rule = {name: getattr(camera.contact, name) + off[name] for name in ("ball", *BALL_ROWS)}
+    contact = dataclasses.replace(camera.contact, **rule)
     true = dataclasses.replace(camera, mounting=dataclasses.replace(camera.mounting, **mount), contact=contact)
     return true, (rng.normal(0, noise.pitch_rad), rng.normal(0, noise.roll_rad))
 
@@ -61,7 +58,8 @@ def ball_box(true: CameraModel, tilt: tuple[float, float], x: float, y: float, r
     size = 2.0 * 0.043 * true.intrinsics.fx / math.hypot(x, true.mounting.height_m)
     u += rng.normal(0, math.hypot(noise.column_px, noise.box_share * size))
     v += rng.normal(0, math.hypot(noise.row_px, noise.box_share * size))
-    v -= rule.ball_bow_px * ((u - true.intrinsics.cx) / true.intrinsics.fx) ** 2
+    rows = ball_row_slopes(u, size, size, true)
+    v -= sum(getattr(rule, name) * slope for name, slope in zip(BALL_ROWS, rows, strict=True))
     bottom = v + rule.ball * size + 0.5
     return (u + 0.5 - size / 2, bottom - size, u + 0.5 + size / 2, bottom)
 
@@ -129,7 +127,7 @@ def test_vector_and_scalar_forms_agree_and_files_keep_the_covariance(tmp_path):
     path.write_text(camera_to_toml(camera))
     assert load_camera(path) == camera
     path.write_text(camera_to_toml(camera).replace("covariance = [[", "covariance = [[1.0, "))
-    with pytest.raises(ConfigError, match="8 rows of 8"):
+    with pytest.raises(ConfigError, match="12 rows of 12"):
         load_camera(path)
 
 

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from perception.camera import load_camera
-from perception.camera.observe import ball_plane_m, ball_points_px, observe, place, side_bearings
+from perception.camera.observe import (
+    ball_plane_m,
+    ball_points_px,
+    ball_row_slopes,
+    observe,
+    place,
+    side_bearings,
+)
+from perception.camera.parameters import BALL_ROWS
 from robot.core.field import BALL_RADIUS_M
 from robot.core.messages import Detection, DetectionBatch, ObjectClass
 
@@ -101,8 +109,39 @@ def test_other_picture_sizes_are_scaled():
     assert b.box_px == half.box_px
 
 
+def test_rows_of_small_balls_are_moved_by_their_shape_and_column():
+    lens = C922.intrinsics
+    right = lens.cx + 0.25 * lens.fx
+    flat = ball_row_slopes(right, 0.0436 * lens.fx, 0.8 * 0.0311 * lens.fy, C922)
+    assert flat == pytest.approx((0.0625, 0.25, 0.0, 0.25, 0.0625))
+    narrow = ball_row_slopes(lens.cx, 0.8 * 0.0436 * lens.fx, 0.0311 * lens.fy, C922)
+    assert narrow == pytest.approx((0.0, 0.0, 0.25, 0.0, 0.0))
+    usual = ball_row_slopes(right, 28.0, 20.0, C922)
+    assert usual == pytest.approx((0.0625, 0.0, 0.0, 0.25, 0.0), abs=2e-3)
+
+
+def test_rows_of_near_balls_stay_and_slivers_do_not_fly():
+    near = ball_row_slopes(600.0, 110.0, 110.0, C922)
+    assert max(map(abs, near[1:])) < 0.07
+    sliver = ball_row_slopes(600.0, 0.01, 0.01, C922)
+    assert max(map(abs, sliver)) <= 1.0
+
+
+def test_rows_are_moved_alike_in_pictures_of_any_size():
+    lens = C922.intrinsics
+    half = dataclasses.replace(
+        C922,
+        intrinsics=dataclasses.replace(
+            lens, width_px=320, height_px=240, fx=lens.fx / 2, fy=lens.fy / 2, cx=lens.cx / 2, cy=lens.cy / 2
+        ),
+    )
+    full = ball_row_slopes(100.0, 26.0, 18.0, C922)
+    assert ball_row_slopes(50.0, 13.0, 9.0, half) == pytest.approx(full)
+
+
 def test_the_vector_form_used_by_calibration_is_the_same():
-    camera = dataclasses.replace(C922, contact=dataclasses.replace(C922.contact, ball=0.4, ball_bow_px=11.0))
+    rows = {name: 4.0 + index for index, name in enumerate(BALL_ROWS)}
+    camera = dataclasses.replace(C922, contact=dataclasses.replace(C922.contact, ball=0.4, **rows))
     boxes = np.array([[100.0, 200.0, 140.0, 235.0], [400.0, 90.0, 420.0, 112.0]])
     points = camera.ground_points(ball_points_px(boxes, camera), plane_z_m=ball_plane_m(camera))
     for box, point in zip(boxes, points, strict=True):
