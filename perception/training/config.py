@@ -183,13 +183,21 @@ class TrainingConfig:
 def load_recipe(name: str | Path, overrides: dict[str, object] | None = None) -> TrainingConfig:
     """Read a recipe: a path, or the bare name of a shipped one (`full_real`).
 
+    A recipe may say `base = "full_crowd"` and then only what differs from that one; arrays are replaced as a whole.
+
     Raises:
-        ConfigError: no such file, or something in it does not fit.
+        ConfigError: no such file, something in it does not fit, or it is a base of itself.
     """
+    return _load_recipe(name, overrides, ())
+
+
+def _load_recipe(name: str | Path, overrides: dict[str, object] | None, above: tuple[Path, ...]) -> TrainingConfig:
     path = Path(name)
     if not path.is_file():
         path = HERE / "recipes" / f"{Path(name).stem}.toml"
     if not path.is_file():
         shipped = ", ".join(sorted(p.stem for p in (HERE / "recipes").glob("*.toml")))
         raise ConfigError(f"no such recipe: {name}", hint=f"give a TOML file, or one of: {shipped}")
-    return load(TrainingConfig, path, overrides)
+    if path in above:
+        raise ConfigError(f"recipe {name} is a base of itself", hint=f"change `base` in {above[-1]}")
+    return load(TrainingConfig, path, overrides, lambda base: _load_recipe(base, None, (*above, path)))

@@ -15,7 +15,7 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -180,13 +180,25 @@ def to_dict(value: Any) -> Any:
     return value
 
 
-def load(cls: type[T], path: Path, overrides: Mapping[str, Any] | None = None) -> T:
+def load(
+    cls: type[T],
+    path: Path,
+    overrides: Mapping[str, Any] | None = None,
+    base_named: Callable[[str], T] | None = None,
+) -> T:
     """Read one TOML file into a dataclass, then apply overrides by dotted key (`motion.max_speed_m_s`).
+
+    Args:
+        cls: the dataclass.
+        path: the file.
+        overrides: values by dotted key that replace the file's.
+        base_named: reads what a file names in `base = "..."`: all that the file does not say is as there.
 
     Raises:
         ConfigError: see `read_toml` and `from_dict`.
     """
     data = read_toml(path)
+    base = base_named(_convert(str, data.pop("base"), f"{path.name}: base")) if base_named and "base" in data else None
     for dotted, value in (overrides or {}).items():
         *parents, leaf = dotted.split(".")
         table = data
@@ -195,7 +207,7 @@ def load(cls: type[T], path: Path, overrides: Mapping[str, Any] | None = None) -
             if not isinstance(table, dict):
                 raise ConfigError(f"'{dotted}' does not name a value in {path}", hint="check the dotted key")
         table[leaf] = value
-    return from_dict(cls, data, where=str(path.name))
+    return from_dict(cls, data, where=str(path.name), base=base)
 
 
 def config_hash(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +86,30 @@ def test_the_sizes_that_pass_are_those_that_the_network_pairs_with_its_anchors()
         except ValueError:
             passes = False
         assert passes == pairs, f"{side} pixels"
+
+
+def test_a_recipe_says_only_what_differs_from_its_base(tmp_path: Path) -> None:
+    whole = load_recipe("full_crowd")
+    mine = tmp_path / "mine.toml"
+    mine.write_text('base = "full_crowd"\nname = "mine"\n[augment]\nworn = 0.5\n')
+    asked = dataclasses.replace(whole, name="mine", augment=dataclasses.replace(whole.augment, worn=0.5))
+    assert load_recipe(mine) == asked
+    assert load_recipe(mine, {"steps": 7}) == dataclasses.replace(asked, steps=7)
+
+
+def test_a_base_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    a, b = tmp_path / "a.toml", tmp_path / "b.toml"
+    a.write_text(f'base = "{b}"\n')
+    b.write_text(f'base = "{a}"\n')
+    with pytest.raises(ConfigError, match="is a base of itself") as circle:
+        load_recipe(a)
+    assert "b.toml" in (circle.value.hint or "")
+    a.write_text("base = 3\n")
+    with pytest.raises(ConfigError, match=r"a\.toml: base should be str"):
+        load_recipe(a)
+    a.write_text('base = "nowhere"\n')
+    with pytest.raises(ConfigError, match="no such recipe: nowhere"):
+        load_recipe(a)
 
 
 def test_shipped_recipes_pass() -> None:

@@ -147,7 +147,7 @@ def test_a_split_without_bands_has_none(tmp_path: Path) -> None:
 def test_the_recipe_for_own_recordings_in_the_docs_is_one(tmp_path: Path) -> None:
     """It goes on from the shipped model: same input and anchors, or the weights would not fit."""
     page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
-    begin = page.index('    name = "own"\n')
+    begin = page.index('    base = "fast_hard" ')
     (tmp_path / "own.toml").write_text(textwrap.dedent(page[begin : page.index("\n## ", begin)]))
     recipe = load_recipe(tmp_path / "own.toml")
     shipped = read_meta(ROOT / recipe.start_from)
