@@ -17,7 +17,7 @@ from perception.calibration.line_fit import fit_lines
 from perception.calibration.line_map import LineMap
 from perception.calibration.line_report import lines_text
 from perception.camera import CameraModel, load_camera
-from perception.camera.parameters import MOUNTING, CalibrationUncertainty
+from perception.camera.parameters import CALIBRATED, MOUNTING, CalibrationUncertainty
 from perception.field.boundary import CarpetScanner
 from perception.field.lines import LineConfig, LineFinder
 from perception.field.model import field_model
@@ -84,7 +84,7 @@ def test_a_turn_tells_the_whole_mounting():
         off = math.degrees(getattr(found, name) - getattr(true.mounting, name))
         assert abs(off) < limit_deg, name
     assert fit.used.mean() > 0.9
-    assert np.array(fit.camera.uncertainty.covariance).shape == (8, 8)
+    assert np.array(fit.camera.uncertainty.covariance).shape == (len(CALIBRATED),) * 2
     # Before the fit the same points lie far off: the picture of the report shows something.
     off_before = np.abs(LineMap.of(MODEL).nearest(fit.before_m)[0])
     assert np.nanmedian(off_before) > 4.0 * np.median(np.abs(fit.errors_m[fit.used]))
@@ -92,9 +92,8 @@ def test_a_turn_tells_the_whole_mounting():
 
 def test_a_new_mounting_keeps_what_is_known_of_the_contact_rule():
     """After a bump lines are enough; the file's ball session still holds, and so does its doubt."""
-    balls = np.zeros((8, 8))
-    balls[:6, :6] = 0.01 * np.eye(6)
-    balls[6:, 6:] = [[4e-3, 1e-2], [1e-2, 4.0]]
+    balls = 0.01 * np.eye(len(CALIBRATED))
+    balls[6:8, 6:8] = [[4e-3, 1e-2], [1e-2, 4.0]]
     balls[5, 6] = balls[6, 5] = 1e-4
     start = dataclasses.replace(
         C922, uncertainty=CalibrationUncertainty(covariance=tuple(tuple(row) for row in balls.tolist()))
@@ -117,7 +116,7 @@ def test_points_without_a_pose_keep_what_is_known_of_place_and_yaw():
     before = np.array(start.uncertainty.covariance)
     fit = fit_points(field_points(C922, Pose2(1.6, 0.1, 0.05)), start)
     after = np.array(fit.camera.uncertainty.covariance)
-    told, kept = [MOUNTING.index(name) for name in fit.names], [0, 1, 5, 6, 7]
+    told, kept = [MOUNTING.index(name) for name in fit.names], [0, 1, 5, *range(6, len(CALIBRATED))]
     assert before[5, 5] > 0.0
     np.testing.assert_array_equal(after[np.ix_(kept, kept)], before[np.ix_(kept, kept)])
     assert np.sqrt(np.diag(after)[told]) == pytest.approx(fit.sigmas)
