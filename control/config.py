@@ -184,6 +184,28 @@ class HoldConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CoordinatesConfig:
+    """Finding the robot's place on the field, and standing at a target on it (stage 3).
+
+    The robot turns at `turn_rate_rad_s`; a whole turn in vain is followed by a hop of `hop_s` where the picture shows
+    `hop_clear_m` of free carpet ahead. At the target it drives again when the pose, `settle_s` later, is more than
+    `again_m` off, `corrections` times at most.
+    """
+
+    turn_rate_rad_s: float = 2.0
+    hop_speed_m_s: float = 0.8
+    hop_s: float = 1.0
+    hop_clear_m: float = 1.2
+    settle_s: float = 0.5
+    again_m: float = 0.03
+    corrections: int = 4
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _require_positive(self, "corrections")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlayConfig:
     """What concerns all plays: how slow is DEGRADED, when a break-beam is believed, when a place is given up.
 
@@ -216,4 +238,5 @@ class ControlConfig:
     approach: ApproachConfig = field(default_factory=ApproachConfig)
     dock: DockConfig = field(default_factory=DockConfig)
     hold: HoldConfig = field(default_factory=HoldConfig)
+    coordinates: CoordinatesConfig = field(default_factory=CoordinatesConfig)
     play: PlayConfig = field(default_factory=PlayConfig)

@@ -102,7 +102,7 @@ class Player:
             return
         self._started = referee
         self._memory = FieldMemory(self._config.search)
-        self._notes = Notes()
+        self._notes = Notes(target_in_field_m=referee.target_in_field_m)
         name = f"stage{referee.stage}"
         self._play = PLAYS.create(name) if name in PLAYS else None
 

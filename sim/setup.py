@@ -195,7 +195,10 @@ class SceneConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialSetup:
-    """One trial. `robot_start` and `ball_start_m` are in the field frame."""
+    """One trial. `robot_start` and `ball_start_m` are in the field frame.
+
+    Stage 3: the team may type in a place near the robot's (`seed_in_field_m`) and where to drive (`target_in_field_m`).
+    """
 
     stage: int
     seed: int
@@ -214,3 +217,5 @@ class TrialSetup:
     serial: SerialTiming = dataclasses.field(default_factory=SerialTiming)
     referee: RefereeTiming = dataclasses.field(default_factory=RefereeTiming)
     scene: SceneConfig = dataclasses.field(default_factory=SceneConfig)
+    seed_in_field_m: Vec2 | None = None
+    target_in_field_m: Vec2 | None = None

@@ -14,13 +14,12 @@ from firmware_bridge.firmware.library import ActuatorOutputs, FirmwareLibrary, S
 from perception.camera.model import CameraModel
 from robot.core.body import RobotBody
 from robot.core.clock import NS_PER_S
-from robot.core.errors import SimulationError
 from robot.core.geometry import Pose2, Twist2
 from robot.core.messages import CameraFrame, RefereeCommand, SerialChunk, Vec2
 from sim.camera.onboard import OnboardCamera
 from sim.referee.base import Referee, View
 from sim.referee.score import TrialScore
-from sim.referee.stage1 import GrabReferee
+from sim.referee.stages import make_referee
 from sim.sensors.board import SensorBoard
 from sim.setup import Source, TrialSetup, generator
 from sim.world.world import Actuation, World
@@ -87,13 +86,11 @@ class Simulation:
             SimulationError: no headless renderer, or an unknown stage.
             LinkError: the firmware cannot be built here.
         """
-        if setup.stage != 1:
-            raise SimulationError(f"no referee for stage {setup.stage}", hint="stage 1 is there")
         self._setup = setup
         self._world = World(setup, body)
         self._board = SensorBoard(setup, body.encoder_ticks_per_rev)
         self._mcu: Microcontroller = mcu if mcu is not None else FirmwareLibrary(boot_id=1)
-        self._referee: Referee = GrabReferee(setup.seed, setup.referee)
+        self._referee: Referee = make_referee(setup)
         self._serial_rng = generator(setup.seed, Source.SERIAL)
         self._to_mcu: deque[tuple[int, bytes]] = deque()
         self._from_mcu: deque[SerialChunk] = deque()

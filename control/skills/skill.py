@@ -14,7 +14,7 @@ from robot.core.body import RobotBody
 from robot.core.clock import NS_PER_S
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2, Twist2
-from robot.core.messages import MotionTarget, TargetMode, WorldModel
+from robot.core.messages import Localisation, MotionTarget, TargetMode, WorldModel
 
 Vec2 = tuple[float, float]
 
@@ -54,6 +54,8 @@ class Notes:
     """How many docks in a row have passed over that same place."""
     goal_in_world: Pose2 | None = None
     """Where `go_to` should go."""
+    target_in_field_m: Vec2 | None = None
+    """Where the referee wants the robot to be at the end (stage 3), field frame."""
 
     def ignore(self, place: Vec2, radius_m: float, now_ns: int, for_s: float) -> None:
         """Do not believe in a ball there for some time; forgets the places whose time is over."""
@@ -82,6 +84,11 @@ class View:
     def pose(self) -> Pose2:
         """The robot in the world frame."""
         return self.world.robot.world_from_robot
+
+    @property
+    def on_field(self) -> bool:
+        """True while the pose is believed to be the robot's place on the field."""
+        return self.world.robot.localisation in (Localisation.SEEDED, Localisation.TRACKING)
 
     def seconds_since(self, t_ns: int) -> float:
         """Time from `t_ns` to now, in seconds."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from robot.core.clock import NS_PER_S
 from robot.core.geometry import Pose2
-from robot.core.messages import RefereeCode, RefereeCommand
+from robot.core.messages import RefereeCode, RefereeCommand, Vec2
 from sim.referee.score import TrialScore
 from sim.setup import RefereeTiming
 
@@ -68,8 +68,16 @@ class Referee:
     stage = 0
     time_limit_s = 60.0
 
-    def __init__(self, seed: int, timing: RefereeTiming, rules: tuple[Rule, ...]) -> None:
+    def __init__(
+        self,
+        seed: int,
+        timing: RefereeTiming,
+        rules: tuple[Rule, ...],
+        seed_in_field_m: Vec2 | None = None,
+        target_in_field_m: Vec2 | None = None,
+    ) -> None:
         self._seed, self._timing, self._rules = seed, timing, rules
+        self._seed_in_field_m, self._target_in_field_m = seed_in_field_m, target_in_field_m
         self._start_ns = round(timing.start_s * NS_PER_S)
         self._schedule = [
             (0, RefereeCode.HALT),
@@ -125,12 +133,31 @@ class Referee:
             return "time is up"
         return ""
 
+    def _points(self) -> tuple[float, float]:
+        """Return the points so far, and the most that there are."""
+        points = sum(rule.points for rule in self._rules if rule.validation.holds)
+        return points, sum(rule.points for rule in self._rules if rule.points > 0)
+
+    def _succeeded(self, points: float, most: float) -> bool:
+        """Return whether these points, at the end, are a success."""
+        return points >= most
+
     def _event(self, t_ns: int, name: str) -> None:
         self._events.append((round((t_ns - self._start_ns) / NS_PER_S, 3), name))
 
     def _say(self, t_ns: int, code: RefereeCode) -> None:
+        told = code is not RefereeCode.HALT
         self._said.append(
-            RefereeCommand(seq=self._seq, t_capture_ns=t_ns, t_receive_ns=t_ns, valid=True, code=code, stage=self.stage)
+            RefereeCommand(
+                seq=self._seq,
+                t_capture_ns=t_ns,
+                t_receive_ns=t_ns,
+                valid=True,
+                code=code,
+                stage=self.stage,
+                seed_in_field_m=self._seed_in_field_m if told else None,
+                target_in_field_m=self._target_in_field_m if told else None,
+            )
         )
         self._seq += 1
 
@@ -145,15 +172,14 @@ class Referee:
 
     def score(self, now_ns: int) -> TrialScore:
         """Return the score so far; final once `end_ns` is set."""
-        points = sum(rule.points for rule in self._rules if rule.validation.holds)
-        most = sum(rule.points for rule in self._rules if rule.points > 0)
+        points, most = self._points()
         end_ns = now_ns if self.end_ns is None else self.end_ns
         return TrialScore(
             stage=self.stage,
             seed=self._seed,
             points=points,
             max_points=most,
-            success=self.end_ns is not None and points >= most,
+            success=self.end_ns is not None and self._succeeded(points, most),
             time_s=max(0.0, (end_ns - self._start_ns) / NS_PER_S),
             events=tuple(self._events),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from perception.camera.model import CameraModel
@@ -12,15 +11,12 @@ from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2
 from robot.core.messages import Vec2
 from sim.evaluation.wander import LOOKS, TOP_SPEED_M_S, Leg, Planner
-from sim.scenarios.trials import draw_placement, make_trial
+from sim.scenarios.trials import draw_placement, draw_seed, make_trial
 from sim.setup import RefereeTiming, Source, TrialSetup, generator
 from sim.simulation import Simulation
 
 START_S = 0.6
 """FORCE_START, seconds from the start of the trial: the robot stands until then."""
-
-SEED_RADIUS_M = 0.5
-"""The rules of stage 3: the seed is within this of the robot's place; the heading is not given."""
 
 AFTER_S = 5.0
 """How long a trial goes on after the kidnapping."""
@@ -36,7 +32,7 @@ class LocalisationTrial:
         kidnap_s: when the robot is carried away, seconds from the start; it goes on moving as it did, in its frame.
         kidnap_to: where to, field frame.
         end_s: length of the trial.
-        seed_in_field_m: a place within `SEED_RADIUS_M` of the start, for the seeded case.
+        seed_in_field_m: a place near the start (`draw_seed`), for the seeded case.
     """
 
     setup: TrialSetup
@@ -67,14 +63,13 @@ def make_localisation_trial(seed: int, field: FieldGeometry | None = None) -> Lo
     planner.look("spin")
     while planner.t_s < kidnap_s + AFTER_S:
         planner.drive(TOP_SPEED_M_S)
-    angle, reach = float(rng.uniform(0.0, math.tau)), SEED_RADIUS_M * math.sqrt(float(rng.random()))
     return LocalisationTrial(
         setup=replace(setup, referee=timing),
         legs=tuple(planner.legs),
         kidnap_s=START_S + kidnap_s,
         kidnap_to=kidnap_to,
         end_s=START_S + kidnap_s + AFTER_S,
-        seed_in_field_m=(start.x_m + reach * math.cos(angle), start.y_m + reach * math.sin(angle)),
+        seed_in_field_m=draw_seed(rng, start),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from sim.setup import (
     ImuConfig,
     MouthConfig,
     NodConfig,
+    SceneConfig,
     SerialTiming,
     Source,
     TrialSetup,
@@ -28,14 +30,18 @@ from sim.setup import (
 ROBOT_FROM_LINE_M = 0.1
 BALL_FROM_LINE_M = 0.05
 APART_M = 0.3
-STAGES = (1,)
+SEED_RADIUS_M = 0.5
+"""The rules of stage 3: the seed is within this of the robot's place; the heading is not given."""
+
+STAGES = (1, 3)
 
 
 def make_trial(stage: int = 1, seed: int = 1, field: FieldGeometry | None = None) -> TrialSetup:
     """Draw one trial.
 
     Robot and ball stand anywhere inside the field's lines (the robot's centre 0.1 m, the ball's 0.05 m from them),
-    at least 0.3 m apart, the robot with any heading.
+    at least 0.3 m apart, the robot with any heading. In stage 3 there is no ball: the robot's target is drawn in its
+    place, as far from the lines as the robot, and a seed within `SEED_RADIUS_M` of where it stands.
 
     Args:
         stage: of the challenge.
@@ -49,11 +55,11 @@ def make_trial(stage: int = 1, seed: int = 1, field: FieldGeometry | None = None
         raise SimulationError(f"no stage {stage}", hint=f"one of {', '.join(map(str, STAGES))}")
     field = field or FieldGeometry()
     placement = generator(seed, Source.PLACEMENT)
-    robot, ball = draw_placement(placement, field)
+    robot, ball = draw_placement(placement, field, ROBOT_FROM_LINE_M if stage == 3 else BALL_FROM_LINE_M)
     physics = generator(seed, Source.PHYSICS)
     sensors = generator(seed, Source.SENSORS)
     camera = generator(seed, Source.CAMERA)
-    return TrialSetup(
+    setup = TrialSetup(
         stage=stage,
         seed=seed,
         field=field,
@@ -98,10 +104,26 @@ def make_trial(stage: int = 1, seed: int = 1, field: FieldGeometry | None = None
         ),
         serial=SerialTiming(delay_s=_between(sensors, 0.0007, 0.002)),
     )
+    if stage == 3:
+        return replace(
+            setup,
+            scene=SceneConfig(ball_in_play=False),
+            seed_in_field_m=draw_seed(placement, robot),
+            target_in_field_m=ball,
+        )
+    return setup
 
 
-def draw_placement(rng: np.random.Generator, field: FieldGeometry) -> tuple[Pose2, Vec2]:
-    """Draw where robot and ball stand; see `make_trial`.
+def draw_seed(rng: np.random.Generator, robot: Pose2) -> Vec2:
+    """Draw what the team is told of the robot's place: anywhere within `SEED_RADIUS_M` of it, field frame."""
+    angle, reach = float(rng.uniform(0.0, math.tau)), SEED_RADIUS_M * math.sqrt(float(rng.random()))
+    return robot.x_m + reach * math.cos(angle), robot.y_m + reach * math.sin(angle)
+
+
+def draw_placement(
+    rng: np.random.Generator, field: FieldGeometry, ball_from_line_m: float = BALL_FROM_LINE_M
+) -> tuple[Pose2, Vec2]:
+    """Draw where robot and ball (or the robot's target) are; see `make_trial`.
 
     Raises:
         SimulationError: the field is too small.
@@ -115,7 +137,7 @@ def draw_placement(rng: np.random.Generator, field: FieldGeometry) -> tuple[Pose
         robot = Pose2(
             _between(rng, x_min + m, x_max - m), _between(rng, y_min + m, y_max - m), _between(rng, -math.pi, math.pi)
         )
-        m = BALL_FROM_LINE_M
+        m = ball_from_line_m
         ball = (_between(rng, x_min + m, x_max - m), _between(rng, y_min + m, y_max - m))
         if math.hypot(robot.x_m - ball[0], robot.y_m - ball[1]) >= APART_M:
             return robot, ball

@@ -1,0 +1,59 @@
+"""Find out where on the field the robot is: turn round, which shows the most lines; then from another place."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from control.planning.free_range import clear_distance_m
+from control.planning.viewpoint import open_side
+from control.skills.skill import SKILLS, SkillStep, Status, View
+from robot.core.geometry import Twist2, wrap_angle
+
+
+@SKILLS.register("find_place")
+class FindPlace:
+    """States: `turn` (on the spot), `move` (a hop where the picture shows free carpet, after a whole turn in vain).
+
+    DONE as soon as the pose is known; an ambiguous one (`RobotState.mirror_ambiguous`) after a whole turn, in which
+    nothing has told the two ends apart. Never FAILED: there is nothing better to do than to look.
+    """
+
+    name: ClassVar[str] = "find_place"
+
+    def __init__(self) -> None:
+        self._state = "turn"
+        self._sign = 1.0
+        self._turned_rad = 0.0
+        self._theta_rad = 0.0
+        self._since_ns = 0
+
+    def enter(self, view: View) -> None:
+        """Begin to turn, towards the side where the picture shows more of the field."""
+        self._sign = open_side(view.world.free_range_m, self._sign)
+        self._turn(view)
+
+    def step(self, view: View) -> SkillStep:
+        """See `Skill.step`."""
+        config, robot = view.config.coordinates, view.world.robot
+        odom = robot.odom_from_robot or robot.world_from_robot  # the world frame jumps when the pose is found
+        self._turned_rad += self._sign * wrap_angle(odom.theta_rad - self._theta_rad)
+        self._theta_rad = odom.theta_rad
+        round_once = self._turned_rad >= math.tau
+        if view.on_field and (round_once or not robot.mirror_ambiguous):
+            return SkillStep(view.stop(), "found", "the pose is known", Status.DONE)
+        ahead = clear_distance_m(view.world.free_range_m, 0.0, view.body.radius_m)
+        free = ahead is not None and ahead > config.hop_clear_m
+        if self._state == "turn" and round_once and free and not view.on_field:
+            self._state, self._since_ns = "move", view.t_now_ns
+        if self._state == "move" and (not free or view.seconds_since(self._since_ns) > config.hop_s):
+            self._turn(view)
+        if self._state == "move":
+            return SkillStep(view.drive(Twist2(config.hop_speed_m_s, 0.0, 0.0)), "move", "looking from another place")
+        rate = self._sign * config.turn_rate_rad_s
+        return SkillStep(view.drive(Twist2(0.0, 0.0, rate)), "turn", "looking for the lines that tell the place")
+
+    def _turn(self, view: View) -> None:
+        robot = view.world.robot
+        self._state, self._turned_rad = "turn", 0.0
+        self._theta_rad = (robot.odom_from_robot or robot.world_from_robot).theta_rad
