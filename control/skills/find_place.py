@@ -10,10 +10,13 @@ from control.planning.viewpoint import open_side
 from control.skills.skill import SKILLS, SkillStep, Status, View
 from robot.core.geometry import Twist2, wrap_angle
 
+_WIDE = 0.85
+"""A direction is as good as the widest when this share of its carpet is seen there: pictures differ."""
+
 
 @SKILLS.register("find_place")
 class FindPlace:
-    """States: `turn` (on the spot), `move` (a hop where the picture shows free carpet, after a whole turn in vain).
+    """States: `turn` (on the spot), `move` (after a whole turn in vain: a hop to where the turn showed most carpet).
 
     DONE as soon as the pose is known; an ambiguous one (`RobotState.mirror_ambiguous`) after a whole turn, in which
     nothing has told the two ends apart. Never FAILED: there is nothing better to do than to look.
@@ -26,6 +29,7 @@ class FindPlace:
         self._sign = 1.0
         self._turned_rad = 0.0
         self._theta_rad = 0.0
+        self._widest_m = 0.0
         self._since_ns = 0
 
     def enter(self, view: View) -> None:
@@ -42,11 +46,13 @@ class FindPlace:
         round_once = self._turned_rad >= math.tau
         if view.on_field and (round_once or not robot.mirror_ambiguous):
             return SkillStep(view.stop(), "found", "the pose is known", Status.DONE)
-        ahead = clear_distance_m(view.world.free_range_m, 0.0, view.body.radius_m)
-        free = ahead is not None and ahead > config.hop_clear_m
-        if self._state == "turn" and round_once and free and not view.on_field:
-            self._state, self._since_ns = "move", view.t_now_ns
-        if self._state == "move" and (not free or view.seconds_since(self._since_ns) > config.hop_s):
+        ahead_m = clear_distance_m(view.world.free_range_m, 0.0, view.body.radius_m)
+        if ahead_m is not None:  # None: no edge in the corridor, so it says nothing
+            self._widest_m = max(self._widest_m, ahead_m)
+            if self._state == "turn" and round_once and ahead_m > max(config.hop_clear_m, _WIDE * self._widest_m):
+                self._state, self._since_ns = "move", view.t_now_ns
+        walled = ahead_m is not None and ahead_m < config.hop_clear_m
+        if self._state == "move" and (walled or view.seconds_since(self._since_ns) > config.hop_s):
             self._turn(view)
         if self._state == "move":
             return SkillStep(view.drive(Twist2(config.hop_speed_m_s, 0.0, 0.0)), "move", "looking from another place")
@@ -55,5 +61,5 @@ class FindPlace:
 
     def _turn(self, view: View) -> None:
         robot = view.world.robot
-        self._state, self._turned_rad = "turn", 0.0
+        self._state, self._turned_rad, self._widest_m = "turn", 0.0, 0.0
         self._theta_rad = (robot.odom_from_robot or robot.world_from_robot).theta_rad

@@ -64,7 +64,7 @@ def run(args: Args) -> int:
         score = outcome.score
         good = sum(o.score.success for o in outcomes)
         print(
-            f"[{len(outcomes)}/{len(jobs)}] seed {score.seed}: {score.points:g} of {score.max_points:g} points in "
+            f"[{len(outcomes)}/{len(jobs)}] seed {score.seed}: {points_text(score.points, score.max_points)} in "
             f"{score.time_s:.1f} s ({outcome.wall_s:.0f} s here); so far {good}/{len(outcomes)}",
             file=sys.stderr,
             flush=True,
@@ -84,11 +84,19 @@ def table(result: dict[str, Any]) -> str:
     for trial in trials:
         if not trial["success"]:
             events = "; ".join(f"{t:.1f} s {name}" for t, name in trial["events"])
-            lines.append(f"  seed {trial['seed']}: {trial['points']:g} of {trial['max_points']:g} points: {events}")
+            lines.append(f"  seed {trial['seed']}: {points_text(trial['points'], trial['max_points'])}: {events}")
     times = [t["time_s"] for t in trials if t["success"]]
     lines.append(f"  success rate {result['success_rate']:.3f}")
+    off_m = [-t["points"] for t in trials if t["max_points"] == 0.0]
+    if off_m:
+        lines.append(f"  distance from the target: median {median(off_m):.3f} m, worst {max(off_m):.3f} m")
     if times:
         lines.append(f"  time of a success: median {median(times):.1f} s, worst {max(times):.1f} s")
     speed = result["sim_s"] / result["wall_s"] if result["wall_s"] > 0 else 0.0
     lines.append(f"  {result['sim_s']:.0f} s simulated in {result['wall_s']:.0f} s ({speed:.1f} x real time)")
     return "\n".join(lines)
+
+
+def points_text(points: float, max_points: float) -> str:
+    """Return a score in words; where there is nothing to gain (stage 3) it is minus a distance."""
+    return f"{points:g} of {max_points:g} points" if max_points else f"{-points:.3f} m from the target"

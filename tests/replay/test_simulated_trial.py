@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,15 @@ def detector(robot: Robot) -> SsdDetector:
 
 def short_trial(robot: Robot, detector: SsdDetector, path: Path | None = None) -> TrialOutcome:
     with ShortSimulation(make_trial(1, 3, robot.field), robot.config.body, robot.camera) as world:
-        if path is None:
-            return play_trial(robot, world, detector)
-        header = make_header(
-            kind="simulation", robot=robot.config, camera=robot.camera, field_geometry=robot.field, model={}, run={}
-        )
-        with Recorder(path, header, robot.config.recording) as recorder:
-            return play_trial(robot, world, detector, recorder)
+        return play_trial(robot, world, detector) if path is None else record(robot, detector, world, path)
+
+
+def record(robot: Robot, detector: SsdDetector, world: Simulation, path: Path) -> TrialOutcome:
+    header = make_header(
+        kind="simulation", robot=robot.config, camera=robot.camera, field_geometry=robot.field, model={}, run={}
+    )
+    with Recorder(path, header, robot.config.recording) as recorder:
+        return play_trial(robot, world, detector, recorder)
 
 
 def test_a_rendered_trial_repeats_and_replays_bit_for_bit(robot: Robot, detector: SsdDetector, tmp_path: Path) -> None:
@@ -66,6 +69,29 @@ def test_a_rendered_trial_repeats_and_replays_bit_for_bit(robot: Robot, detector
     assert report.equal
     assert report.command_sha256 == recorded.command_sha256
     assert report.ticks == recorded.ticks > 200
+
+
+class EightSeconds(Simulation):
+    """Stage 3 without most of the ten seconds of standing still."""
+
+    @property
+    def finished(self) -> bool:
+        return self.now_ns >= 8e9
+
+
+def test_stage_3_is_driven_by_lines_alone_and_replays_bit_for_bit(
+    robot: Robot, detector: SsdDetector, tmp_path: Path
+) -> None:
+    setup, path = make_trial(3, 2, robot.field), tmp_path / "trial.mcap"
+    with EightSeconds(setup, robot.config.body, robot.camera) as world:
+        record(robot, detector, world, path)
+        truth = world.truth()
+    start, target = setup.robot_start, setup.target_in_field_m
+    assert target is not None
+    assert math.dist((start.x_m, start.y_m), target) > 1.0
+    assert math.dist((truth.robot.x_m, truth.robot.y_m), target) < 0.06
+    assert truth.twist_in_robot.speed_m_s() < 0.02
+    assert replay(path).equal
 
 
 def test_only_what_a_robot_has_reaches_the_pipeline(robot: Robot, detector: SsdDetector, tmp_path: Path) -> None:

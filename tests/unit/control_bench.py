@@ -319,16 +319,18 @@ class Bench:
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
+    def referee(self, code: RefereeCode) -> RefereeCommand:
+        """Return the referee's command of this trial with that code."""
+        seq = list(RefereeCode).index(code)
+        return RefereeCommand(seq=seq, t_capture_ns=0, t_receive_ns=0, valid=True, code=code)
+
     def step(self, code: RefereeCode = RefereeCode.FORCE_START) -> MotionTarget:
         """Advance by one tick under a referee command."""
         self._look()
         self._track()
         world = self.world()
         t = self.tick * TICK_NS
-        referee = RefereeCommand(
-            seq=list(RefereeCode).index(code), t_capture_ns=0, t_receive_ns=0, valid=True, code=code
-        )
-        self.decision = self.player.decide(world, referee, (), self.mode, t)
+        self.decision = self.player.decide(world, self.referee(code), (), self.mode, t)
         command = self.limiter.apply(self.decision.target, world, t)
         self.commands.append(command)
         state = (self.decision.plan.skill, self.decision.plan.state)

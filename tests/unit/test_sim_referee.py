@@ -1,22 +1,27 @@
-"""Stage 1 is scored as the rules say: each point alone, each end, and nothing for a broken rule."""
+"""Stages are scored as the rules say: each point alone, each end, and nothing for a broken rule."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from robot.core.errors import SimulationError
 from robot.core.geometry import Pose2
 from robot.core.messages import RefereeCode
-from sim.referee.base import View
+from sim.referee.base import Referee, View
 from sim.referee.stage1 import GrabReferee
+from sim.referee.stage3 import CoordinatesReferee
+from sim.referee.stages import make_referee
+from sim.scenarios.trials import make_trial
 from sim.setup import RefereeTiming
 
 STEP_S = 0.01
 START_S = RefereeTiming().start_s
 
 
-def play(until_s: float, at, referee: GrabReferee | None = None) -> GrabReferee:  # type: ignore[no-untyped-def]
+def play(until_s: float, at, referee: Referee | None = None) -> Referee:  # type: ignore[no-untyped-def]
     """Feed `at(seconds since FORCE_START) -> dict of View fields` every 10 ms until the trial is over."""
     referee = referee or GrabReferee(1, RefereeTiming())
     for k in range(round((START_S + until_s) / STEP_S) + 1):
@@ -96,3 +101,42 @@ def test_points_do_not_change_after_the_end() -> None:
     assert referee.score(0).points == 0.0
     assert referee.finished(referee.end_ns + round(0.31e9))
     assert not referee.finished(referee.end_ns + round(0.29e9))
+
+
+def coordinates() -> CoordinatesReferee:
+    return CoordinatesReferee(1, RefereeTiming(), (0.3, 0.1), (1.5, 0.2))
+
+
+def test_stage_3_is_minus_the_distance_from_the_target() -> None:
+    referee = play(20.0, driving, coordinates())  # driving ends at (1.5, 0)
+    score = referee.score(0)
+    assert score.points == pytest.approx(-0.2)
+    assert (score.stage, score.max_points, score.success) == (3, 0.0, True)
+    assert score.time_s == pytest.approx(13.0, abs=0.05)
+    far = play(20.0, lambda t: driving(t, until_s=2.0), coordinates()).score(0)
+    assert far.points == pytest.approx(-math.hypot(0.5, 0.2))
+    assert not far.success
+
+
+def test_stage_3_counts_the_distance_when_time_is_up() -> None:
+    score = play(70.0, lambda t: driving(t) | {"omega_rad_s": 0.5}, coordinates()).score(0)
+    assert (score.time_s, score.events[-1][1]) == (60.0, "time is up")
+    assert score.points == pytest.approx(-0.2)
+    assert not play(10.0, driving, coordinates()).score(0).success  # nobody has ended it
+
+
+def test_stage_3_tells_seed_and_target_from_stop_on() -> None:
+    halt, stop, start, end = play(20.0, driving, coordinates()).take_commands()
+    for command in (stop, start):
+        assert (command.stage, command.seed_in_field_m, command.target_in_field_m) == (3, (0.3, 0.1), (1.5, 0.2))
+    for command in (halt, end):
+        assert (command.seed_in_field_m, command.target_in_field_m) == (None, None)
+
+
+def test_a_trial_gets_the_referee_of_its_stage() -> None:
+    assert isinstance(make_referee(make_trial(1, 1)), GrabReferee)
+    assert isinstance(make_referee(make_trial(3, 1)), CoordinatesReferee)
+    with pytest.raises(SimulationError, match="needs a seed and a target"):
+        make_referee(replace(make_trial(3, 1), target_in_field_m=None))
+    with pytest.raises(SimulationError, match="no referee for stage 2"):
+        make_referee(replace(make_trial(1, 1), stage=2))

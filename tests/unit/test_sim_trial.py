@@ -18,7 +18,7 @@ from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2, Twist2
 from robot.core.messages import MotionCommand, RefereeCode, TelemetryFrame
 from sim.evaluation.trials import run_trials
-from sim.scenarios.trials import APART_M, make_trial
+from sim.scenarios.trials import APART_M, ROBOT_FROM_LINE_M, SEED_RADIUS_M, make_trial
 from sim.setup import TrialSetup
 from sim.simulation import Simulation
 
@@ -140,6 +140,28 @@ def test_placements_are_inside_the_lines_apart_and_spread() -> None:
         assert 0.25 <= setup.mouth.hold_force_n <= 0.9
     assert np.std([s.robot_start.theta_rad for s in setups]) == pytest.approx(math.pi / math.sqrt(3), rel=0.15)
     assert len({s.ball_start_m for s in setups}) == 200
+
+
+def test_stage_3_has_a_target_and_a_rough_place_but_no_ball() -> None:
+    field = FieldGeometry()
+    setups = [make_trial(3, seed, field) for seed in range(200)]
+    seeds_off_m = []
+    for setup in setups:
+        here, target, told = (
+            (setup.robot_start.x_m, setup.robot_start.y_m),
+            setup.target_in_field_m,
+            setup.seed_in_field_m,
+        )
+        assert target is not None
+        assert told is not None
+        assert not setup.scene.ball_in_play
+        assert abs(target[0]) <= field.length_m / 2 - ROBOT_FROM_LINE_M
+        assert abs(target[1]) <= field.width_m / 2 - ROBOT_FROM_LINE_M
+        assert math.dist(here, target) >= APART_M
+        seeds_off_m.append(math.dist(here, told))
+        assert make_trial(1, setup.seed, field).robot_start == setup.robot_start
+    assert max(seeds_off_m) <= SEED_RADIUS_M
+    assert np.mean(seeds_off_m) == pytest.approx(2 / 3 * SEED_RADIUS_M, rel=0.1)  # even over the disc
 
 
 def test_impossible_trials_say_so() -> None:
