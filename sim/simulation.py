@@ -51,7 +51,8 @@ class Truth:
     t_ns: int
     robot: Pose2
     twist_in_robot: Twist2
-    ball_in_field_m: Vec2
+    ball_in_field_m: Vec2 | None
+    """None where no ball is in play."""
     ball_velocity_m_s: Vec2
     tilt_rad: Vec2
     break_beam: bool
@@ -193,7 +194,7 @@ class Simulation:
             t_ns=self.now_ns,
             robot=world.robot_pose,
             twist_in_robot=world.twist_in_robot,
-            ball_in_field_m=(bx, by),
+            ball_in_field_m=(bx, by) if self._setup.scene.ball_in_play else None,
             ball_velocity_m_s=(vx, vy),
             tilt_rad=world.tilt_rad,
             break_beam=world.break_beam,

@@ -18,6 +18,7 @@ from typing import Any
 from robot.cli._flags import parse_overrides
 from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError
+from robot.recording.report import points_text
 from robot.runtime.challenge import TrialJob, play_job, summary
 from robot.runtime.robot_config import open_robot
 from sim.evaluation.trials import run_trials
@@ -95,8 +96,3 @@ def table(result: dict[str, Any]) -> str:
     speed = result["sim_s"] / result["wall_s"] if result["wall_s"] > 0 else 0.0
     lines.append(f"  {result['sim_s']:.0f} s simulated in {result['wall_s']:.0f} s ({speed:.1f} x real time)")
     return "\n".join(lines)
-
-
-def points_text(points: float, max_points: float) -> str:
-    """Return a score in words; where there is nothing to gain (stage 3) it is minus a distance."""
-    return f"{points:g} of {max_points:g} points" if max_points else f"{-points:.3f} m from the target"

@@ -14,6 +14,7 @@ Points = Sequence[tuple[float, float]]
 
 CARPET, LINE, WALL = "#3c7a46", "#f2f2ec", "#23272b"
 TRUE_COLOUR, ESTIMATE_COLOUR, BALL_COLOUR, BALL_ESTIMATE_COLOUR = "#8ecbff", "#ffd34d", "#ff8a2a", "#ffffff"
+TARGET_COLOUR = "#ff5fa2"
 PALETTE = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#eeca3b", "#bab0ac")
 
 
@@ -67,6 +68,13 @@ class FieldDrawing:
         fill = colour if solid else "none"
         self._parts.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}" stroke="{colour}" stroke-width="2"/>'
+        )
+
+    def cross(self, position_m: tuple[float, float], colour: str) -> None:
+        """Draw a cross at a point."""
+        x, y = self._at(position_m)
+        self._parts.append(
+            f'<path d="M{x - 7:.1f} {y - 7:.1f} l14 14 m-14 0 l14 -14" stroke="{colour}" stroke-width="3" fill="none"/>'
         )
 
     def label(self, position_m: tuple[float, float], text: str) -> None:

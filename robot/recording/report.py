@@ -22,6 +22,7 @@ from robot.recording.drawing import (
     BALL_ESTIMATE_COLOUR,
     ESTIMATE_COLOUR,
     PALETTE,
+    TARGET_COLOUR,
     TRUE_COLOUR,
     FieldDrawing,
     Series,
@@ -88,9 +89,15 @@ def _headline(recording: Recording, data: RunData) -> str:
         return f"<h1>Blackout run</h1><p class='note'>{line}</p>"
     good = bool(data.score.get("success"))
     verdict = f"<span class='{'good' if good else 'bad'}'>{'success' if good else 'not all points'}</span>"
-    points = f"{data.score.get('points')} of {data.score.get('max_points')} points in {data.score.get('time_s'):.1f} s"
+    points = points_text(data.score.get("points", 0.0), data.score.get("max_points", 0.0))
+    points += f" in {data.score.get('time_s'):.1f} s"
     events = "".join(f"<li>{html.escape(_event_text(e))}</li>" for e in data.score.get("events", ()))
     return f"<h1>Blackout run: {verdict}</h1><p>{points}</p><ul>{events}</ul><p class='note'>{line}</p>"
+
+
+def points_text(points: float, max_points: float) -> str:
+    """Return a score in words; where there is nothing to gain (stage 3) it is minus a distance."""
+    return f"{points:g} of {max_points:g} points" if max_points else f"{-points:.3f} m from the target"
 
 
 def _event_text(event: Any) -> str:
@@ -105,12 +112,16 @@ def _field_section(recording: Recording, data: RunData) -> str:
     placed = list(zip(fields_from_world(data), data.results, strict=True))
     estimates = [to_field @ r.world.robot.world_from_robot for to_field, r in placed]
     balls = [to_field.transform(r.world.ball.ball_in_world_m) for to_field, r in placed if r.world.ball.valid]
-    keys = [(ESTIMATE_COLOUR, "estimated path"), (BALL_ESTIMATE_COLOUR, "ball as believed at the end")]
+    keys = [(ESTIMATE_COLOUR, "estimated path")]
+    keys += [(BALL_ESTIMATE_COLOUR, "ball as believed at the end")] if balls else []
+    if data.target_in_field_m is not None:
+        drawing.cross(data.target_in_field_m, TARGET_COLOUR)
+        keys.append((TARGET_COLOUR, "target"))
     if data.truth:
         drawing.path([(p.x_m, p.y_m) for _, p, _ in data.truth], TRUE_COLOUR, width=4.0)
         ball_path = [ball for _, _, ball in data.truth if ball is not None]
         drawing.path(ball_path, BALL_COLOUR)
-        keys = [(TRUE_COLOUR, "true path"), *keys, (BALL_COLOUR, "true ball")]
+        keys = [(TRUE_COLOUR, "true path"), *keys, *([(BALL_COLOUR, "true ball")] if ball_path else [])]
     drawing.path([(p.x_m, p.y_m) for p in estimates], ESTIMATE_COLOUR, dashed=True)
     drawing.robot(estimates[0], ESTIMATE_COLOUR)
     drawing.label((estimates[0].x_m, estimates[0].y_m), "start")

@@ -8,13 +8,13 @@ from typing import Any
 from robot.core.clock import NS_PER_S
 from robot.core.errors import RecordingError
 from robot.core.geometry import Pose2
-from robot.core.messages import DetectionBatch, TickResult
+from robot.core.messages import DetectionBatch, TickResult, Vec2
 from robot.recording.codec import from_json
 from robot.recording.reader import Recording
 
 TRUTH_TOPIC, SCORE_TOPIC = "truth/state", "score"
 """Notes that the simulation leaves for reports; the pipeline never reads them. The first is
-{"robot": {x_m, y_m, theta_rad}, "ball_in_field_m": [x, y, ...]}, the second the referee's score."""
+{"robot": {x_m, y_m, theta_rad}, "ball_in_field_m": [x, y, ...] or null}, the second the referee's score."""
 
 
 @dataclass
@@ -26,6 +26,8 @@ class RunData:
     detections: list[DetectionBatch] = field(default_factory=list)
     truth: list[tuple[float, Pose2, tuple[float, float] | None]] = field(default_factory=list)
     score: dict[str, Any] = field(default_factory=dict)
+    target_in_field_m: Vec2 | None = None
+    """Where the referee wants the robot to be at the end (stage 3)."""
 
     def seconds(self, t_ns: int) -> float:
         """Seconds since the first tick."""
@@ -48,6 +50,8 @@ def load_run(recording: Recording) -> RunData:
         if data is None:
             data = RunData(t0_ns=tick.batch.t_now_ns)
         data.detections.extend(tick.batch.detections)
+        for command in tick.batch.referee:
+            data.target_in_field_m = command.target_in_field_m or data.target_in_field_m
         if tick.result_json is not None:
             data.results.append(from_json(TickResult, tick.result_json))
     if data is None or not data.results:

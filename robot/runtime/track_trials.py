@@ -119,8 +119,7 @@ def judge_track_trial(path: Path, robot: Robot) -> TrackResult:
     recording = Recording(path)
     kind, seed = recording.header.run["kind"], int(recording.header.run["seed"])
     trial = make_track_trial(kind, seed, robot.field)
-    scene = trial.setup.scene
-    truths = [truth_from(t_ns, note, ball_in_play=scene.ball_in_play) for t_ns, note in recording.notes(TRUTH_TOPIC)]
+    truths = [truth_from(t_ns, note) for t_ns, note in recording.notes(TRUTH_TOPIC)]
     line, boxes = TruthLine(truths), BoxJudge(robot.camera, trial.setup.camera, robot.field)
     ball, robots = BallScore(kind, seed), RobotScore()
     pipeline = Pipeline(robot.config, robot.camera, robot.field, player=Wanderer(trial.legs))
@@ -172,7 +171,7 @@ def judge_track_trial(path: Path, robot: Robot) -> TrackResult:
     return TrackResult(kind, seed, ball, robots, 1e3 * median(steps_s), tuple(trace))
 
 
-def truth_from(t_ns: int, note: Mapping[str, Any], *, ball_in_play: bool) -> TruthAt:
+def truth_from(t_ns: int, note: Mapping[str, Any]) -> TruthAt:
     """Return the truth of a recorded note."""
     from sim.evaluation.tracks import TruthAt
 
@@ -180,7 +179,7 @@ def truth_from(t_ns: int, note: Mapping[str, Any], *, ball_in_play: bool) -> Tru
     return TruthAt(
         t_ns,
         Pose2(**note["robot"]),
-        (ball[0], ball[1]) if ball_in_play else None,
+        (ball[0], ball[1]) if ball is not None else None,
         (velocity[0], velocity[1]),
         (tilt[0], tilt[1]),
         note["twist_in_robot"]["omega_rad_s"],

@@ -15,6 +15,7 @@ from robot.cli.main import main
 from robot.core.messages import RefereeCommand
 from robot.recording.header import make_header
 from robot.recording.reader import Recording
+from robot.recording.report import write_report
 from robot.recording.writer import Recorder
 from robot.runtime import challenge
 from robot.runtime.challenge import TrialJob, play_job
@@ -92,6 +93,9 @@ def test_stage_3_is_driven_by_lines_alone_and_replays_bit_for_bit(
     assert math.dist((truth.robot.x_m, truth.robot.y_m), target) < 0.06
     assert truth.twist_in_robot.speed_m_s() < 0.02
     assert replay(path).equal
+    page = write_report(Recording(path), tmp_path).read_text(encoding="utf-8")
+    assert "m from the target" in page
+    assert "true ball" not in page
 
 
 def test_only_what_a_robot_has_reaches_the_pipeline(robot: Robot, detector: SsdDetector, tmp_path: Path) -> None:
