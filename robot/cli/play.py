@@ -115,6 +115,9 @@ def _text(report: PlayReport) -> str:
             f"link: {link.state}, {link.rx_ok} frames in, {link.tx_frames} out, {errors} errors, "
             f"{link.sequence_gaps} gaps, round trip {link.round_trip_ns / 1e6:.1f} ms, reopened {report.port_reopened}"
         )
+    telemetry = report.last.world.telemetry if report.last is not None else None
+    if telemetry is not None:
+        lines.append(f"battery: {telemetry.battery_v:.1f} V at the end")
     stages = ", ".join(f"{name} {s.median_ms:.2f}" for name, s in report.stages.items())
     lines.append(
         f"step: median {report.step.median_ms:.2f} ms, p99 {report.step.p99_ms:.2f} ms; medians of stages: {stages}"
