@@ -8,6 +8,8 @@ Type `start`, `stop` or `halt` and Enter, or give --start. Ctrl-C stops the robo
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 import os
 import sys
@@ -63,7 +65,7 @@ def run(args: Args) -> int:
     if args.port is not None:
         overrides["link.port"] = args.port
     robot = open_robot(args.robot, overrides)
-    recording = None if args.no_record else args.record / time.strftime("play-%Y%m%d-%H%M%S") / "run.mcap"
+    recording = None if args.no_record else _new_folder(args.record, time.strftime("play-%Y%m%d-%H%M%S")) / "run.mcap"
     options = PlayOptions(
         vision=args.vision, seconds=args.seconds, stage=args.stage, start=args.start, recording=recording
     )
@@ -74,8 +76,14 @@ def run(args: Args) -> int:
     return 1 if report.crash or report.vision.failure else 0
 
 
+def _new_folder(parent: Path, name: str) -> Path:
+    """Return a folder that is not there yet: a Jetson without a clock battery has the same date at every start."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(parent / each for each in names if not (parent / each).exists())
+
+
 def _typed() -> Iterator[str]:
-    """Lines of the terminal; none where standard input is closed (as under systemd).
+    """Lines of the terminal, an unfinished last one too; none where standard input is closed (as under systemd).
 
     Read from the descriptor, so that no thread holds the lock of `sys.stdin` when Python ends.
     """
@@ -84,9 +92,12 @@ def _typed() -> Iterator[str]:
     except (AttributeError, OSError, ValueError):
         return
     text = ""
-    while data := os.read(descriptor, 1024):
-        *lines, text = (text + data.decode(errors="replace")).split("\n")
-        yield from lines
+    with contextlib.suppress(OSError):  # the terminal has gone: the end of its input
+        while data := os.read(descriptor, 1024):
+            *lines, text = (text + data.decode(errors="replace")).split("\n")
+            yield from lines
+    if text:
+        yield text
 
 
 def _text(report: PlayReport) -> str:

@@ -34,6 +34,8 @@ from robot.runtime.vision_process import InlineVision, VisionProcess
 FAREWELLS = 5
 _FAREWELL_S = 0.01
 _AGES = 100_000
+_BOOT_S = 5.0
+"""The handshake takes a fraction of a second; a board that is not there would otherwise be waited for in silence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +252,9 @@ class _Loop:
         self._pacer = Pacer(clock, robot.config.tick_rate_hz)
         self._ages_ns: deque[int] = deque(maxlen=_AGES)
         self._started = False
-        self._recording_lost = False
+        self._recording_lost = self._boot_told = False
+        self._begun_ns: int | None = None
+        self._port_name = robot.config.link.port
         self._detections = 0
         self._last: TickResult | None = None
 
@@ -312,9 +316,23 @@ class _Loop:
             self._said(f"mode {result.mode.value}")
         if before is None or (before.plan.skill, before.plan.state) != (result.plan.skill, result.plan.state):
             self._said(f"plan {result.plan.skill}: {result.plan.state} ({result.plan.reason})")
+        self._tell_of_a_silent_board(result)
         for fault in result.faults:
             self._said(f"fault {fault.code} {fault.detail}")
         failure = self._recorder.failure if self._recorder is not None else None
         if failure is not None and not self._recording_lost:
             self._recording_lost = True
             self._said(f"recording has failed: {failure}")
+
+    def _tell_of_a_silent_board(self, result: TickResult) -> None:
+        """Say once what is waited for when the mode stays BOOT: in BOOT nothing is lost, so there is no fault."""
+        self._begun_ns = result.t_now_ns if self._begun_ns is None else self._begun_ns
+        waited_s = (result.t_now_ns - self._begun_ns) / NS_PER_S
+        if self._boot_told or result.mode is not Mode.BOOT or waited_s < _BOOT_S or result.link is None:
+            return
+        self._boot_told = True
+        what = (
+            "no answer from the microcontroller" if result.link.rx_ok == 0 else f"the link is still {result.link.state}"
+        )
+        mend = f"power, wiring, baud rate; blackout link monitor --port {self._port_name}"
+        self._said(f"{what} after {_BOOT_S:g} s: waiting for it; mend: {mend}")

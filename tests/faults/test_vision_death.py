@@ -244,6 +244,21 @@ def test_frames_of_all_lives_are_read_in_their_order(tmp_path: Path) -> None:
     assert [f.t_capture_ns for f in Recording(path).frames()] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("size", [0, 4, 8, 100])
+def test_frames_of_a_life_that_was_cut_at_its_start_spoil_no_run(tmp_path: Path, size: int) -> None:
+    """Vision that is killed while it opens its file leaves no head there; reports of the run were refused for it."""
+    from robot.core import messages as m
+
+    path = tmp_path / "run.mcap"
+    Recorder(path, header(), RecordingConfig()).close()
+    for before in range(2):
+        with Recorder(frames_path(path, before), header(), RecordingConfig()) as out:
+            out.frame(m.CameraFrame(**{**HEAD, "t_capture_ns": before}, image_bgr=np.zeros((4, 4, 3), np.uint8)))
+    first = frames_path(path)
+    first.write_bytes(first.read_bytes()[:size])
+    assert [f.t_capture_ns for f in Recording(path).frames()] == [1]
+
+
 def test_a_film_of_another_size_than_the_cameras_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((48, 64, 3), np.uint8))
     flags = ["--camera", f"file:{tmp_path}", "--port", "pty", "--no-record", "--vision", "inline"]

@@ -223,11 +223,13 @@ def test_a_broken_import_of_our_own_stays_loud(monkeypatch: pytest.MonkeyPatch) 
     [
         (["bench", "--rounds", "0"], "--rounds must be at least 1"),
         (["evaluate-tracks", "--trials", "0", "--cluttered", "0"], "no trial to judge"),
+        (["challenge", "--seed", "-1"], "--seed should be 0 or more, not -1"),
+        (["hil", "--seed", "-1"], "--seed should be 0 or more, not -1"),
         (["evaluate-calibration", "bump", "--sizes-deg", "nan"], "no camera is wrong by more"),
         (["evaluate-calibration", "turn", "--wrong", "500", "0", "0", "0"], "no camera is wrong by more"),
     ],
 )
-def test_no_rounds_and_no_trials_are_wrong_usage(
+def test_no_rounds_no_trials_and_no_seeds_are_wrong_usage(
     argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(argv) == 2
