@@ -33,7 +33,7 @@ def referee(code: RefereeCode, seq: int, t_ns: int) -> RefereeCommand:
 
 @dataclass
 class BenchWorld:
-    """One robot and one ball. `serial_on`, `camera_on` and `battery_v` let tests pull plugs: functions of time in ms."""
+    """One robot and one ball. With `serial_on`, `camera_on` and `battery_v`, of time in ms, tests pull plugs."""
 
     camera: CameraModel
     ball_m: tuple[float, float] = (1.5, 0.4)
