@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +44,34 @@ def test_a_terminal_that_cannot_be_read_is_the_end_of_its_input(
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(fileno=lambda: folder))
     assert list(verb._typed()) == []
     os.close(folder)
+
+
+BACKGROUND = """
+import os
+from robot.cli.play import _typed
+from robot.runtime.realtime import StopFlag
+
+reader = os.fork()  # this process leads the terminal's session, and its group is the one in the foreground
+if reader == 0:
+    os.setpgid(0, 0)
+    with StopFlag().installed():
+        os._exit(0 if list(_typed()) == [] else 2)
+_, status = os.waitpid(reader, os.WUNTRACED)
+if os.WIFSTOPPED(status):
+    os.kill(reader, 9)
+os._exit(0 if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0 else 1)
+"""
+
+
+def test_play_in_the_background_of_a_terminal_is_not_stopped_by_it() -> None:
+    """`blackout play --start &`: the first read of the keyboard stopped the whole process, control loop and all."""
+    leader, terminal = pty.fork()
+    if leader == 0:
+        os.execv(sys.executable, [sys.executable, "-c", BACKGROUND])
+    _, status = os.waitpid(leader, 0)
+    os.close(terminal)
+    assert os.WIFEXITED(status)
+    assert os.WEXITSTATUS(status) == 0
 
 
 # --- where it records -----------------------------------------------------------------------------------------------
