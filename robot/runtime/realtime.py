@@ -26,7 +26,7 @@ class StopFlag:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[StopFlag]:
-        """Catch the signals inside a `with`; reading from a terminal in the background fails there, and stops nobody."""
+        """Catch the signals inside a `with`; reading a terminal from the background fails and stops nobody."""
 
         def note(signum: int, frame: FrameType | None) -> None:
             self.reason = signal.Signals(signum).name
