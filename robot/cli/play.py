@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from robot.cli._console import Console
 from robot.cli._flags import parse_overrides
 from robot.core.errors import ConfigError
 from robot.runtime.onboard import PlayOptions, PlayReport, play
@@ -69,7 +70,8 @@ def run(args: Args) -> int:
     options = PlayOptions(
         vision=args.vision, seconds=args.seconds, stage=args.stage, start=args.start, recording=recording
     )
-    report = play(robot, options, lines=_typed(), said=lambda text: print(text, file=sys.stderr, flush=True))
+    with Console() as console:
+        report = play(robot, options, lines=_typed(), said=console)
     print(_text(report))
     if recording is not None:
         print(f"recording: {recording}")
