@@ -63,7 +63,7 @@ class Console(logging.Handler):
 
 
 def _write(text: str) -> None:
-    """Write past the buffer of standard error: Python aborts when it ends while a thread waits with that lock in hand."""
+    """Write past Python's buffer: Python aborts when it ends while a thread waits with that lock in hand."""
     try:
         descriptor = sys.stderr.fileno()
     except (AttributeError, OSError, ValueError):  # none, or a test's

@@ -186,6 +186,8 @@ def test_the_figures_of_several_lives_are_added_and_a_failed_start_is_tried_agai
         attempts.append(before)
         if len(attempts) in (2, 3):
             raise CameraError("busy")
+        if len(attempts) == 4:
+            raise RuntimeError("can't start new thread")  # it ended the thread that brings vision back
         return lives[min(before, 1)]
 
     heard: list[str] = []
@@ -194,8 +196,13 @@ def test_the_figures_of_several_lives_are_added_and_a_failed_start_is_tried_agai
     assert eventually(lambda: "vision is back" in heard, 5.0)
     assert vision.alive
     report = vision.close()
-    assert attempts == [0, 1, 1, 1]
-    assert heard == ["vision died (exit -11): starting it again", "vision cannot start: busy", "vision is back"]
+    assert attempts == [0, 1, 1, 1, 1]
+    assert heard == [
+        "vision died (exit -11): starting it again",
+        "vision cannot start: busy",
+        "vision cannot start: RuntimeError: can't start new thread",
+        "vision is back",
+    ]
     assert (report.analysed, report.duration_s, report.capture) == (20, 2.0, CaptureStats(frames=7, dropped=1))
     assert (report.died, report.failure) == (("exit -11",), "")
 

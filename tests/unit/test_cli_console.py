@@ -26,7 +26,7 @@ def standard_error(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def test_a_screen_that_takes_nothing_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-S, or ssh over a lost radio link: the control loop stood in `print`, deaf to Ctrl-C, and so did the robot."""
+    """Ctrl-S, or ssh over a lost radio link: the control loop stood in `print`, deaf to Ctrl-C."""
     reading = standard_error(monkeypatch)
     lines = [f"line {number:04d}" for number in range(5000)]
     began_s = time.monotonic()
