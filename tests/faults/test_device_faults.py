@@ -6,11 +6,15 @@ import dataclasses
 
 import pytest
 
+from control.player import Decision
 from firmware_bridge.protocol.generated import FaultBit
 from robot.core import messages as m
+from robot.core.geometry import Twist2
 from robot.core.messages import Mode, RefereeCode, TickResult
 from robot.runtime.device_watch import DeviceWatch
+from robot.runtime.pipeline import Pipeline
 from robot.runtime.robot_config import Robot, open_robot
+from robot.runtime.supervisor import MOVING
 from tests.runtime_bench import MS, BenchWorld
 from tests.unit.test_runtime_pipeline import batches, new_pipeline, play, when
 
@@ -141,3 +145,43 @@ def test_an_invalid_halt_stops_all_the_same(robot: Robot) -> None:
     stopped = pipeline.step(m.TickBatch(tick=batch.tick + 1, t_now_ns=batch.t_now_ns + 10 * MS, referee=(halt,)))
     assert stopped.mode is Mode.READY
     assert stopped.command.stop
+
+
+class Kicks:
+    """A player with a fault: it asks for everything that moves or turns, whatever the mode."""
+
+    def decide(self, world: m.WorldModel, referee: object, team: object, mode: Mode, t_now_ns: int) -> Decision:
+        head = {"seq": 0, "t_capture_ns": t_now_ns, "t_receive_ns": t_now_ns, "valid": True}
+        plan = m.Plan(**head, play="kicks", skill="kicks", state="kicks")
+        target = m.MotionTarget(
+            **head,
+            mode=m.TargetMode.TWIST,
+            twist_in_robot=Twist2(1.0, 0.0, 1.0),
+            max_speed_m_s=1.0,
+            max_omega_rad_s=1.0,
+            max_accel_m_s2=1.0,
+            dribbler_rad_s=300.0,
+            kick_speed_m_s=6.0,
+            chip=True,
+        )
+        return Decision(plan=plan, target=target)
+
+
+def test_nothing_moves_turns_or_kicks_outside_of_the_modes_that_play(robot: Robot) -> None:
+    """Whatever a player asks for. (That a halted robot's kick is taken out was tested by nobody.)"""
+    commands = ((500, START), (1000, RefereeCode.HALT))
+    world = BenchWorld(robot.camera, duration_s=1.5, commands=commands)
+    pipeline = Pipeline(robot.config, robot.camera, robot.field, player=Kicks())
+    results = [result for _, result in batches(world, pipeline)]
+    for result in results:
+        asked = (
+            result.command.twist_in_robot != Twist2(),
+            result.command.dribbler_rad_s,
+            result.command.kick_speed_m_s,
+        )
+        if result.mode not in MOVING:
+            assert asked == (False, 0.0, 0.0)
+            assert not result.command.chip
+            assert result.command.stop
+    playing = [r.command for r in results if r.mode in MOVING]
+    assert any(c.kick_speed_m_s > 0.0 and c.dribbler_rad_s > 0.0 and c.twist_in_robot != Twist2() for c in playing)
