@@ -275,8 +275,9 @@ def _is_sane(world: WorldModel, max_sigma_m: float) -> bool:
     """True while the pose is finite, its inputs flow, and it has not diverged."""
     robot = world.robot
     finite = robot.world_from_robot.is_finite() and robot.twist_in_robot.is_finite()
-    variance = max(robot.covariance[0][0], robot.covariance[1][1])
-    return finite and robot.inputs_ok and math.isfinite(variance) and 0.0 <= variance <= max_sigma_m**2
+    variances = (robot.covariance[0][0], robot.covariance[1][1])
+    # Each by itself: max() of a number and NaN is the number. A rounding error below zero is none of the filter's faults.
+    return finite and robot.inputs_ok and all(-1e-9 <= v <= max_sigma_m**2 for v in variances)
 
 
 def _stopped(command: MotionCommand) -> MotionCommand:
