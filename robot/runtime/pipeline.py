@@ -276,7 +276,7 @@ def _is_sane(world: WorldModel, max_sigma_m: float) -> bool:
     robot = world.robot
     finite = robot.world_from_robot.is_finite() and robot.twist_in_robot.is_finite()
     variances = (robot.covariance[0][0], robot.covariance[1][1])
-    # Each by itself: max() of a number and NaN is the number. A rounding error below zero is none of the filter's faults.
+    # Each by itself: max() of a number and NaN is the number. And a rounding error below zero is no divergence.
     return finite and robot.inputs_ok and all(-1e-9 <= v <= max_sigma_m**2 for v in variances)
 
 
