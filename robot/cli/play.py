@@ -43,7 +43,7 @@ class Args:
     stage: int = 1
     """Stage of the challenge."""
     start: bool = False
-    """FORCE START as soon as the robot is ready."""
+    """FORCE START as soon as the robot is ready, unless something is typed before."""
     record: Path = Path("runs")
     """Folder for the recording (a folder with date and time is made in it)."""
     no_record: bool = False

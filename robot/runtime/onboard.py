@@ -46,7 +46,7 @@ class PlayOptions:
         vision: `process` or `inline`.
         seconds: stop after this long; 0 plays until a signal.
         stage: of the challenge.
-        start: say FORCE START as soon as the robot is ready (otherwise somebody types it).
+        start: say FORCE START as soon as the robot is ready, unless something is typed before.
         recording: the MCAP to write, or None.
     """
 
@@ -90,6 +90,11 @@ class Commands:
     def __init__(self, clock: Clock, stage: int) -> None:
         self._clock, self._stage, self._seq = clock, stage, 0
         self._waiting: deque[RefereeCommand] = deque()
+
+    @property
+    def spoken(self) -> bool:
+        """True once any command was given."""
+        return self._seq > 0
 
     def say(self, code: RefereeCode) -> None:
         """Give a command."""
@@ -251,7 +256,6 @@ class _Loop:
         self._vision, self._commands, self._recorder, self._said = vision, commands, recorder, said
         self._pacer = Pacer(clock, robot.config.tick_rate_hz)
         self._ages_ns: deque[int] = deque(maxlen=_AGES)
-        self._started = False
         self._recording_lost = self._boot_told = False
         self._begun_ns: int | None = None
         self._port_name = robot.config.link.port
@@ -305,8 +309,9 @@ class _Loop:
         self._last = result
 
     def _start_when_ready(self) -> None:
-        if self._options.start and not self._started and self._last is not None and self._last.mode is Mode.READY:
-            self._started = True
+        if self._commands.spoken:  # who has typed something meanwhile (halt!) says the rest, too
+            return
+        if self._options.start and self._last is not None and self._last.mode is Mode.READY:
             self._commands.say(RefereeCode.FORCE_START)
 
     def _tell(self, result: TickResult) -> None:

@@ -123,3 +123,22 @@ def test_a_board_that_does_not_answer_is_told_once(
     else:
         assert not told
         assert "mode active" in heard
+
+
+# --- who starts it --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("typed", [None, "halt"])
+def test_what_is_typed_before_the_robot_is_ready_outranks_the_flag(
+    robot: Robot,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str | None,
+) -> None:
+    """With --start a halt that came while the link was still coming up was followed by the start."""
+    board = Board()
+    monkeypatch.setattr(onboard, "open_transport", board.open)
+    heard: list[str] = []
+    lines = iter([typed] if typed else [])
+    play(robot, PlayOptions(vision="inline", start=True, seconds=2.0), lines=lines, said=heard.append)
+    assert "mode ready" in heard
+    assert ("mode active" in heard) is (typed is None), heard
