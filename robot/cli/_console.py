@@ -8,6 +8,7 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 _WAITING = 1000
@@ -57,18 +58,22 @@ class Console(logging.Handler):
             self._thread.join(_CLOSE_S)
 
     def _print(self) -> None:
+        write = _writer()
         while (line := self._lines.get()) is not None:
             with contextlib.suppress(OSError):  # nobody reads any more
-                _write(f"{line}\n")
+                write(f"{line}\n")
 
 
-def _write(text: str) -> None:
-    """Write past Python's buffer: Python aborts when it ends while a thread waits with that lock in hand."""
+def _writer() -> Callable[[str], None]:
+    """Return what writes past Python's buffer: Python aborts when it ends while a thread holds that lock."""
     try:
         descriptor = sys.stderr.fileno()
     except (AttributeError, OSError, ValueError):  # none, or a test's
-        print(text, end="", file=sys.stderr, flush=True)
-        return
-    data = text.encode(errors="replace")
-    while data:
-        data = data[os.write(descriptor, data) :]
+        return lambda text: print(text, end="", file=sys.stderr, flush=True)
+
+    def write(text: str) -> None:
+        data = text.encode(errors="replace")
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+    return write
