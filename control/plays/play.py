@@ -36,7 +36,8 @@ class SkillPlay:
     """Runs skills by a transition table: (skill, how it ended) -> next skill.
 
     Subclasses give `first` and `table`, and override `interrupt` for what must not wait until a skill ends and
-    `ended` for what is to be noted when one does. When nothing follows the play is over: the robot stands.
+    `ended` for what is to be noted when one does. When nothing follows the play is over: the robot stands,
+    until `interrupt` asks for something.
     """
 
     name: ClassVar[str] = ""
@@ -72,7 +73,7 @@ class SkillPlay:
         held_up = self._acted_ns is not None and view.seconds_since(self._acted_ns) > _HELD_UP_S
         self._acted_ns = view.t_now_ns
         wanted = self.interrupt(view)
-        if self._current is None or (wanted is not None and wanted != self._current.name):
+        if self._current is None or (wanted is not None and (self._over or wanted != self._current.name)):
             self._current, self._over = self._enter(wanted or self.first, view), ""
         elif held_up:
             self._current.enter(view)

@@ -52,6 +52,10 @@ def test_the_guides_skill_and_play_do_what_they_say_and_the_end_of_a_play_is_sta
     assert bench.decision.plan.reason == "nothing follows on search (done)"
     assert bench.commands[-1].stop
     assert bench.twist.speed_m_s() < 0.01
+    bench.player._play.interrupt = lambda view: "search"  # type: ignore[union-attr, method-assign]
+    bench.step()
+    assert bench.decision.plan.skill == "search"
+    assert bench.decision.plan.state != "over", "an interrupt begins again what had ended"
 
 
 def until(bench: Bench, skill: str, state: str) -> None:
