@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass, field
+
+_UNIT = re.compile(r"_(m_s2|m_s|m|rad_s|rad|s)$")
+_MOST = {"m": 20.0, "m_s": 10.0, "m_s2": 200.0, "rad": math.tau, "rad_s": 2000.0, "s": 600.0}
+"""More than any robot of this league has or does, by the unit in the name; most often the unit is wrong."""
 
 
 def _require_positive(owner: object, *but: str) -> None:
-    """Refuse non-finite and non-positive floats of a dataclass; fields named in `but` may be zero."""
+    """Refuse numbers of a dataclass that are not finite, not positive or too large; fields in `but` may be zero."""
     for item in dataclasses.fields(owner):  # type: ignore[arg-type]
         value = getattr(owner, item.name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float, tuple)):
             continue
-        if not math.isfinite(value) or value < 0.0 or (value == 0.0 and item.name not in but):
-            raise ValueError(f"{item.name} should be {'>= 0' if item.name in but else '> 0'}, is {value}")
+        unit = _UNIT.search(item.name)
+        most = _MOST[unit[1]] if unit is not None else math.inf
+        for number in value if isinstance(value, tuple) else (value,):
+            if not math.isfinite(number) or number < 0.0 or (number == 0.0 and item.name not in but):
+                raise ValueError(f"{item.name} should be {'>= 0' if item.name in but else '> 0'}, is {value}")
+            if number > most:
+                raise ValueError(f"{item.name} should be at most {most:.4g}, is {value}: is it in SI units?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,9 +106,8 @@ class SearchConfig:
     def __post_init__(self) -> None:
         """Check the values."""
         _require_positive(self)
-        for name, values in (("look_s", self.look_s), ("look_ranges_m", self.look_ranges_m)):
-            if not values or min(values) <= 0.0:
-                raise ValueError(f"{name} needs at least one value, all > 0")
+        if not self.look_s or not self.look_ranges_m:
+            raise ValueError("look_s and look_ranges_m need at least one value")
         if self.hop_max_m < self.hop_min_m:
             raise ValueError("hop_max_m is below hop_min_m")
 

@@ -33,7 +33,7 @@ def referee(code: RefereeCode, seq: int, t_ns: int) -> RefereeCommand:
 
 @dataclass
 class BenchWorld:
-    """One robot and one ball. `serial_on` and `camera_on` let tests pull plugs: functions of time in ms."""
+    """One robot and one ball. With `serial_on`, `camera_on` and `battery_v`, of time in ms, tests pull plugs."""
 
     camera: CameraModel
     ball_m: tuple[float, float] = (1.5, 0.4)
@@ -41,6 +41,7 @@ class BenchWorld:
     body: RobotBody = field(default_factory=RobotBody)
     serial_on: Callable[[int], bool] = lambda _: True
     camera_on: Callable[[int], bool] = lambda _: True
+    battery_v: Callable[[int], float] = lambda _: 24.0
     commands: tuple[tuple[int, RefereeCode], ...] = ((300, RefereeCode.FORCE_START),)
     boxes: tuple[Detection, ...] = ()
 
@@ -78,6 +79,7 @@ class BenchWorld:
                 wheel_ticks=tuple(int(t) for t in self.ticks),  # type: ignore[arg-type]
                 gyro_z_rad_s=self.twist.omega_rad_s,
                 break_beam=in_mouth,
+                battery_v=self.battery_v(self.t_ms),
             )
         )
         for i, duty in enumerate(out.wheel_duty):

@@ -101,13 +101,13 @@ class FieldMemory:
         self.looked[rows, cols] &= ~near
 
     def block(self, place_world_m: Vec2, radius_m: float) -> None:
-        """Note for good that something stands there which the camera does not show: the robot was stopped by it."""
+        """Note, until `forget_blocks`, that something has stopped the robot there which the camera does not show."""
         rows, cols, x, y = self._window(place_world_m, radius_m)
         near = (x - place_world_m[0]) ** 2 + (y - place_world_m[1]) ** 2 <= radius_m**2
         self._blocked[rows, cols] |= near
 
     def block_wall(self, contact_world_m: Vec2, normal: Vec2) -> None:
-        """Note for good a wall that the robot has run into: walls are straight and long.
+        """Note until `forget_blocks` a wall that the robot has run into: walls are straight and long.
 
         Args:
             contact_world_m: where the hull touched it.
@@ -117,6 +117,10 @@ class FieldMemory:
         dx, dy = x - contact_world_m[0], y - contact_world_m[1]
         behind, along = -(dx * normal[0] + dy * normal[1]), dx * normal[1] - dy * normal[0]
         self._blocked[rows, cols] |= (behind > 0.0) & (behind < _WALL_DEPTH_M) & (np.abs(along) < _WALL_LENGTH_M)
+
+    def forget_blocks(self) -> None:
+        """Forget all that `block` and `block_wall` have noted: what shuts the robot in on every side cannot be true."""
+        self._blocked[:] = False
 
     def wall_points(self, near_world_m: Vec2, reach_m: float, apart_m: float = 0.0) -> FloatArray:
         """Return the (N, 2) points of the carpet's edge, seen from close by, within reach of a point.

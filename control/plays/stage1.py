@@ -52,7 +52,7 @@ class Stage1(SkillPlay):
             return None
         return self._hold(view)
 
-    def ended(self, view: View, skill: str, step: SkillStep) -> str:
+    def ended(self, view: View, skill: str, step: SkillStep) -> str | None:
         """Count misses, and tell balls from what only looks like one."""
         following = super().ended(view, skill, step)
         notes = view.notes

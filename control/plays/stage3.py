@@ -36,7 +36,7 @@ class Stage3(SkillPlay):
         """Look again as soon as the pose is no longer believed."""
         return None if view.on_field else "find_place"
 
-    def ended(self, view: View, skill: str, step: SkillStep) -> str:
+    def ended(self, view: View, skill: str, step: SkillStep) -> str | None:
         """Aim before each drive: from here, looking towards the target."""
         following = super().ended(view, skill, step)
         if following == "go_to":

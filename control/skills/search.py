@@ -50,6 +50,7 @@ class Search:
         self._nearest_ns = 0
         self._picture_ns = 0
         self._ended_pictures = 0
+        self._whole_turn = False
 
     def enter(self, view: View) -> None:
         """Start with the place where the ball was lost, if there is one; the memory of the field is kept."""
@@ -84,6 +85,7 @@ class Search:
     def _switch(self, state: str, view: View) -> None:
         self._state, self._since_ns = state, view.t_now_ns
         self._last_theta_rad, self._planned_ns, self._turned_rad, self._lead_s = None, None, 0.0, 0.0
+        self._whole_turn = False
 
     def _face(self, view: View, place: tuple[float, float]) -> MotionTarget:
         x, y = view.in_robot(place)
@@ -118,9 +120,9 @@ class Search:
             bearings = unseen_bearings(view.memory, view.pose)
             first = self._planned_ns is None
             self._planned_ns = view.t_now_ns
-            if not bearings or self._turned_rad > math.tau:
+            if not (bearings or self._whole_turn) or self._turned_rad > math.tau:
                 return self._leave(view)
-            if first and min(abs(b) for b in bearings) > config.half_view_rad:
+            if first and bearings and min(abs(b) for b in bearings) > config.half_view_rad:
                 self._lead_s = _of_pass(config.look_s, self._pass)  # what lies ahead was looked at: begin by turning
             if first:
                 self._sign = open_side(view.world.free_range_m, self._sign)
@@ -143,8 +145,10 @@ class Search:
             view.memory.forget_looks(_of_pass(config.look_ranges_m, self._pass))
             self._goal = longest_way(view.memory, view.pose, config)
             reason = "all was looked at: another pass"
-        if self._goal is None:  # boxed in: nothing known to be free
+        if self._goal is None:  # boxed in: nothing known to be free, by walls that others' pushes made it believe in
+            view.memory.forget_blocks()
             self._switch("spin", view)
+            self._whole_turn = True  # or it would find nothing worth a look, and stand for ever
             return SkillStep(view.stop(), "spin", "no free way")
         self._switch("travel", view)
         self._nearest_m, self._nearest_ns, self._ended_pictures = math.inf, view.t_now_ns, 0

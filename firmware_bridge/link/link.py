@@ -25,6 +25,7 @@ from firmware_bridge.protocol.generated import (
     Command,
     CommandFlag,
     Estop,
+    FaultBit,
     Goal,
     Health,
     HealthRequest,
@@ -62,6 +63,11 @@ class LinkFault:
     code: str
     message: str
     hint: str
+
+
+def _names(fault_bits: int) -> str:
+    """Return the names of the bits that are set."""
+    return ", ".join(str(bit.name) for bit in FaultBit if fault_bits & bit) or "no fault bit: it was asked for"
 
 
 class Link:
@@ -130,9 +136,13 @@ class Link:
         """Latch a stop on the device, from the next tick on until it is confirmed; nothing arms before a re-arm."""
         self._wants_estop, self._wants_rearm, self._wants_arm = True, False, False
 
-    def request_rearm(self) -> None:
-        """Release a latched stop. It does not arm: ask for that afterwards."""
-        self._wants_rearm, self._wants_estop = True, False
+    def request_rearm(self, wanted: bool = True) -> None:
+        """Release a latched stop, or no longer. It does not arm: ask for that afterwards.
+
+        It is asked for until the device obeys, which it does not before the cause of the stop has gone.
+        """
+        self._wants_rearm = wanted
+        self._wants_estop = self._wants_estop and not wanted
 
     # --- bytes in -----------------------------------------------------------------------------------------------
 
@@ -185,8 +195,8 @@ class Link:
                 self._state = LinkState.FAULT
                 self._fault = LinkFault(
                     "estop",
-                    f"the microcontroller has latched a stop (fault bits 0x{frame.fault_bits:04X})",
-                    "remove the cause, then re-arm",
+                    f"the microcontroller has latched a stop ({_names(frame.fault_bits)})",
+                    "remove the cause, then re-arm (while playing: `stop`, then `start`)",
                 )
             return
         self._fault = None

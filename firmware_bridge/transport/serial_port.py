@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import select
+import termios
 
 import serial
 
@@ -44,7 +45,7 @@ class SerialTransport:
                 write_timeout=0,
                 exclusive=True,
             )
-        except (serial.SerialException, OSError, ValueError) as error:
+        except (serial.SerialException, OSError, ValueError, termios.error) as error:
             raise _explain(config, error) from error
         if config.low_latency and not is_pty:
             try:
@@ -53,7 +54,7 @@ class SerialTransport:
                 LOG.info("%s: no low-latency mode (%s)", config.port, error)
         try:
             port.reset_input_buffer()  # what was sent before we came is history
-        except (serial.SerialException, OSError) as error:
+        except (serial.SerialException, OSError, termios.error) as error:  # it went again: termios.error is no OSError
             port.close()
             raise _explain(config, error) from error
         return port

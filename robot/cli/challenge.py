@@ -18,9 +18,11 @@ from typing import Any
 from robot.cli._flags import parse_overrides
 from robot.cli._outputs import check_outputs
 from robot.core.errors import ConfigError
+from robot.core.files import write_whole
 from robot.recording.report import points_text
 from robot.runtime.challenge import TrialJob, play_job, summary
 from robot.runtime.robot_config import open_robot
+from robot.runtime.simulation import TrialOutcome
 from sim.evaluation.trials import run_trials
 
 
@@ -59,23 +61,35 @@ def run(args: Args) -> int:
         for seed in range(args.seed, args.seed + args.trials)
     ]
     started_s = time.perf_counter()
-    outcomes = []
-    for outcome in run_trials(play_job, jobs, args.workers):
-        outcomes.append(outcome)
-        score = outcome.score
-        good = sum(o.score.success for o in outcomes)
-        print(
-            f"[{len(outcomes)}/{len(jobs)}] seed {score.seed}: {points_text(score.points, score.max_points)} in "
-            f"{score.time_s:.1f} s ({outcome.wall_s:.0f} s here); so far {good}/{len(outcomes)}",
-            file=sys.stderr,
-            flush=True,
-        )
-    result = summary(args.stage, outcomes, time.perf_counter() - started_s)
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(table(result))
-    return 0 if result["success_rate"] >= args.require else 1
+    outcomes: list[TrialOutcome] = []
+
+    def finish() -> dict[str, Any]:
+        result = summary(args.stage, outcomes, time.perf_counter() - started_s)
+        if args.json is not None:
+            write_whole(args.json, json.dumps(result, indent=1) + "\n")
+        print(table(result))
+        return result
+
+    try:
+        for outcome in run_trials(play_job, jobs, args.workers):
+            outcomes.append(outcome)
+            _tell(outcomes, len(jobs))
+    except BaseException:  # Ctrl-C, a full disk: what an hour has played must not be lost
+        if outcomes:
+            print(f"ended after {len(outcomes)} of {len(jobs)} trials", file=sys.stderr)
+            finish()
+        raise
+    return 0 if finish()["success_rate"] >= args.require else 1
+
+
+def _tell(outcomes: list[TrialOutcome], count: int) -> None:
+    score, good = outcomes[-1].score, sum(o.score.success for o in outcomes)
+    print(
+        f"[{len(outcomes)}/{count}] seed {score.seed}: {points_text(score.points, score.max_points)} in "
+        f"{score.time_s:.1f} s ({outcomes[-1].wall_s:.0f} s here); so far {good}/{len(outcomes)}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def table(result: dict[str, Any]) -> str:

@@ -52,8 +52,8 @@ def run(args: Args) -> int:
     from perception.detection import DetectionConfig, load_detector
     from robot.recording.reader import Recording
 
-    if not args.files or args.every_s < 0 or args.change < 0:
-        raise ConfigError("give recordings; --every-s and --change must not be negative", hint="export-frames --help")
+    if not args.files or not args.every_s >= 0 or not args.change >= 0:  # so that NaN is refused, too
+        raise ConfigError("give recordings; --every-s and --change must be 0 or more", hint="export-frames --help")
     check_outputs(folders=[args.out])
     detector = None
     if args.model:

@@ -71,6 +71,11 @@ class Args:
 
 def run(args: Args) -> int:
     """Do it; returns the exit code: 1 when the link was not up at the end, something was refused or nothing found."""
+    if args.seconds < 0 or args.period_ms < 1 or not 0.0 <= args.faults <= 1.0:
+        raise ConfigError(
+            "--seconds must not be negative, --period-ms at least 1, --faults a chance of 0 to 1",
+            hint="blackout link --help",
+        )
     actions = {"monitor": _monitor, "find-port": _find_port, "parameters": _parameters, "soak": _soak}
     return actions[args.action](args)
 

@@ -8,6 +8,8 @@ Type `start`, `stop` or `halt` and Enter, or give --start. Ctrl-C stops the robo
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 import os
 import sys
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from robot.cli._console import Console
 from robot.cli._flags import parse_overrides
 from robot.core.errors import ConfigError
 from robot.runtime.onboard import PlayOptions, PlayReport, play
@@ -40,7 +43,7 @@ class Args:
     stage: int = 1
     """Stage of the challenge."""
     start: bool = False
-    """FORCE START as soon as the robot is ready."""
+    """FORCE START as soon as the robot is ready, unless something is typed before."""
     record: Path = Path("runs")
     """Folder for the recording (a folder with date and time is made in it)."""
     no_record: bool = False
@@ -63,19 +66,26 @@ def run(args: Args) -> int:
     if args.port is not None:
         overrides["link.port"] = args.port
     robot = open_robot(args.robot, overrides)
-    recording = None if args.no_record else args.record / time.strftime("play-%Y%m%d-%H%M%S") / "run.mcap"
+    recording = None if args.no_record else _new_folder(args.record, time.strftime("play-%Y%m%d-%H%M%S")) / "run.mcap"
     options = PlayOptions(
         vision=args.vision, seconds=args.seconds, stage=args.stage, start=args.start, recording=recording
     )
-    report = play(robot, options, lines=_typed(), said=lambda text: print(text, file=sys.stderr, flush=True))
+    with Console() as console:
+        report = play(robot, options, lines=_typed(), said=console)
     print(_text(report))
     if recording is not None:
         print(f"recording: {recording}")
     return 1 if report.crash or report.vision.failure else 0
 
 
+def _new_folder(parent: Path, name: str) -> Path:
+    """Return a folder that is not there yet: a Jetson without a clock battery has the same date at every start."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(parent / each for each in names if not (parent / each).exists())
+
+
 def _typed() -> Iterator[str]:
-    """Lines of the terminal; none where standard input is closed (as under systemd).
+    """Lines of the terminal, an unfinished last one too; none where standard input is closed (as under systemd).
 
     Read from the descriptor, so that no thread holds the lock of `sys.stdin` when Python ends.
     """
@@ -84,9 +94,12 @@ def _typed() -> Iterator[str]:
     except (AttributeError, OSError, ValueError):
         return
     text = ""
-    while data := os.read(descriptor, 1024):
-        *lines, text = (text + data.decode(errors="replace")).split("\n")
-        yield from lines
+    with contextlib.suppress(OSError):  # the terminal has gone: the end of its input
+        while data := os.read(descriptor, 1024):
+            *lines, text = (text + data.decode(errors="replace")).split("\n")
+            yield from lines
+    if text:
+        yield text
 
 
 def _text(report: PlayReport) -> str:
@@ -115,6 +128,9 @@ def _text(report: PlayReport) -> str:
             f"link: {link.state}, {link.rx_ok} frames in, {link.tx_frames} out, {errors} errors, "
             f"{link.sequence_gaps} gaps, round trip {link.round_trip_ns / 1e6:.1f} ms, reopened {report.port_reopened}"
         )
+    telemetry = report.last.world.telemetry if report.last is not None else None
+    if telemetry is not None:
+        lines.append(f"battery: {telemetry.battery_v:.1f} V at the end")
     stages = ", ".join(f"{name} {s.median_ms:.2f}" for name, s in report.stages.items())
     lines.append(
         f"step: median {report.step.median_ms:.2f} ms, p99 {report.step.p99_ms:.2f} ms; medians of stages: {stages}"

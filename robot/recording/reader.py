@@ -56,12 +56,7 @@ class Recording:
 
     def messages(self, *topics: str) -> Iterator[tuple[str, int, bytes]]:
         """Yield (topic, log time in ns, bytes) in file order; all topics when none is named."""
-        names: dict[int, str] = {}
-        for record in _records(self.path, salvage=self.salvage):
-            if isinstance(record, Channel):
-                names[record.id] = record.topic
-            elif isinstance(record, Message) and (not topics or names[record.channel_id] in topics):
-                yield names[record.channel_id], record.log_time, record.data
+        return _messages(self.path, topics, salvage=self.salvage)
 
     def ticks(self) -> Iterator[RecordedTick]:
         """Yield each recorded batch with its own result, by tick number; None where that was never recorded.
@@ -131,9 +126,11 @@ class Recording:
             yield t_capture_ns, jpeg
 
     def _frame_messages(self) -> Iterator[tuple[str, int, bytes]]:
-        beside = [path for path in _frames_beside(self.path) if path.stat().st_size]
-        for source in [Recording(path, salvage=True) for path in beside] or [self]:
-            yield from source.messages(FRAMES)
+        # A vision process that was killed at its start leaves a file without a head: no frames, and no reason to
+        # refuse the run.
+        beside = list(_frames_beside(self.path))
+        for path in beside or [self.path]:
+            yield from _messages(path, (FRAMES,), salvage=self.salvage or path != self.path)
 
     def end_counts(self) -> dict[str, int]:
         """Return what the writer counted at its end (messages by topic, `dropped_*`); empty when it never ended."""
@@ -148,10 +145,21 @@ class Recording:
                 return RunHeader.from_metadata(record.metadata)
             if isinstance(record, Message):
                 break
+        if not _has_tail(self.path):
+            raise RecordingError(f"{self.path} is cut before its first message", hint="there is nothing to be saved")
         raise RecordingError(
             f"{self.path} is an MCAP file, but not a recording of Blackout",
             hint="give a file that `blackout play`, `challenge --record` or `demo` wrote",
         )
+
+
+def _messages(path: Path, topics: tuple[str, ...], *, salvage: bool) -> Iterator[tuple[str, int, bytes]]:
+    names: dict[int, str] = {}
+    for record in _records(path, salvage=salvage):
+        if isinstance(record, Channel):
+            names[record.id] = record.topic
+        elif isinstance(record, Message) and (not topics or names[record.channel_id] in topics):
+            yield names[record.channel_id], record.log_time, record.data
 
 
 def _tick_of(result_json: bytes) -> int:

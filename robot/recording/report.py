@@ -35,6 +35,7 @@ from robot.recording.run_data import RunData, load_run
 from robot.recording.writer import encode_jpeg
 
 _FRAME_COUNT = 9
+_FAULTS_SHOWN = 40
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:0;background:#15181b;color:#dfe3e6}
@@ -177,9 +178,11 @@ def _timeline_section(data: RunData) -> str:
     faults = [(data.seconds(f.t_capture_ns), f.code, f.source, f.detail) for r in data.results for f in r.faults]
     listed = "".join(
         f"<tr><td>{t:.2f} s</td><td>{html.escape(c)}</td><td>{html.escape(s)}</td><td>{html.escape(d)}</td></tr>"
-        for t, c, s, d in faults[:40]
+        for t, c, s, d in faults[:_FAULTS_SHOWN]
     )
-    table = f"<table>{listed}</table>" if faults else "<p class='note'>No faults.</p>"
+    more = len(faults) - _FAULTS_SHOWN
+    left_out = f"<p class='note'>and {more} more: they are in the recording</p>" if more > 0 else ""
+    table = f"<table>{listed}</table>{left_out}" if faults else "<p class='note'>No faults.</p>"
     return f"<h2>Modes and plans</h2>{timeline(rows, data.t_end_s)}<h2>Faults</h2>{table}"
 
 

@@ -34,6 +34,8 @@ from robot.runtime.vision_process import InlineVision, VisionProcess
 FAREWELLS = 5
 _FAREWELL_S = 0.01
 _AGES = 100_000
+_BOOT_S = 5.0
+"""The handshake takes a fraction of a second; a board that is not there would otherwise be waited for in silence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class PlayOptions:
         vision: `process` or `inline`.
         seconds: stop after this long; 0 plays until a signal.
         stage: of the challenge.
-        start: say FORCE START as soon as the robot is ready (otherwise somebody types it).
+        start: say FORCE START as soon as the robot is ready, unless something is typed before.
         recording: the MCAP to write, or None.
     """
 
@@ -88,6 +90,11 @@ class Commands:
     def __init__(self, clock: Clock, stage: int) -> None:
         self._clock, self._stage, self._seq = clock, stage, 0
         self._waiting: deque[RefereeCommand] = deque()
+
+    @property
+    def spoken(self) -> bool:
+        """True once any command was given."""
+        return self._seq > 0
 
     def say(self, code: RefereeCode) -> None:
         """Give a command."""
@@ -249,8 +256,9 @@ class _Loop:
         self._vision, self._commands, self._recorder, self._said = vision, commands, recorder, said
         self._pacer = Pacer(clock, robot.config.tick_rate_hz)
         self._ages_ns: deque[int] = deque(maxlen=_AGES)
-        self._started = False
-        self._recording_lost = False
+        self._recording_lost = self._boot_told = False
+        self._begun_ns: int | None = None
+        self._port_name = robot.config.link.port
         self._detections = 0
         self._last: TickResult | None = None
 
@@ -301,8 +309,9 @@ class _Loop:
         self._last = result
 
     def _start_when_ready(self) -> None:
-        if self._options.start and not self._started and self._last is not None and self._last.mode is Mode.READY:
-            self._started = True
+        if self._commands.spoken:  # who has typed something meanwhile (halt!) says the rest, too
+            return
+        if self._options.start and self._last is not None and self._last.mode is Mode.READY:
             self._commands.say(RefereeCode.FORCE_START)
 
     def _tell(self, result: TickResult) -> None:
@@ -312,9 +321,23 @@ class _Loop:
             self._said(f"mode {result.mode.value}")
         if before is None or (before.plan.skill, before.plan.state) != (result.plan.skill, result.plan.state):
             self._said(f"plan {result.plan.skill}: {result.plan.state} ({result.plan.reason})")
+        self._tell_of_a_silent_board(result)
         for fault in result.faults:
             self._said(f"fault {fault.code} {fault.detail}")
         failure = self._recorder.failure if self._recorder is not None else None
         if failure is not None and not self._recording_lost:
             self._recording_lost = True
             self._said(f"recording has failed: {failure}")
+
+    def _tell_of_a_silent_board(self, result: TickResult) -> None:
+        """Say once what is waited for when the mode stays BOOT: in BOOT nothing is lost, so there is no fault."""
+        self._begun_ns = result.t_now_ns if self._begun_ns is None else self._begun_ns
+        waited_s = (result.t_now_ns - self._begun_ns) / NS_PER_S
+        if self._boot_told or result.mode is not Mode.BOOT or waited_s < _BOOT_S or result.link is None:
+            return
+        self._boot_told = True
+        what = (
+            "no answer from the microcontroller" if result.link.rx_ok == 0 else f"the link is still {result.link.state}"
+        )
+        mend = f"power, wiring, baud rate; blackout link monitor --port {self._port_name}"
+        self._said(f"{what} after {_BOOT_S:g} s: waiting for it; mend: {mend}")

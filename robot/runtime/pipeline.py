@@ -41,6 +41,7 @@ from robot.core.messages import (
 )
 from robot.runtime.camera_watch import CODE as CAMERA_BUMPED
 from robot.runtime.camera_watch import CameraWatch
+from robot.runtime.device_watch import DeviceWatch
 from robot.runtime.pacing import StageTimes
 from robot.runtime.robot_config import RobotConfig
 from robot.runtime.supervisor import MOVING, VISION_LOST, Inputs, Supervisor
@@ -54,7 +55,7 @@ _PATIENCE_TICKS = 10
 VISION_STALE = "vision_stale"
 """Beside `vision_lost`: frames do come, but not one of them can be used, for its time."""
 
-_SOURCES = {"link": "link", "camera": "camera"}
+_SOURCES = {"link": "link", "camera": "camera", "device": "device"}
 """Who raises a fault, by the first word of its code."""
 
 
@@ -103,6 +104,7 @@ class Pipeline:
 
         self._supervisor = Supervisor(config.supervisor)
         self._camera_watch = CameraWatch(config.bump, camera)
+        self._device_watch = DeviceWatch()
         self._referee: RefereeCommand | None = None
         self._estop = False
         self._standing_faults: tuple[str, ...] = ()
@@ -174,7 +176,9 @@ class Pipeline:
         for chunk in chunks:
             for frame in self._link.on_bytes(chunk.data, chunk.t_receive_ns):
                 self._health.heard("telemetry", frame.t_receive_ns)
-                self._estop = frame.estop
+                # Switching the microcontroller off and on ends its latch, and is nobody's "prepare".
+                self._estop = frame.estop or (self._estop and not self._prepared())
+                self._device_watch.on_telemetry(frame)
                 self._estimator.on_telemetry(frame)
 
     def _on_detections(self, batch: TickBatch) -> None:
@@ -204,13 +208,19 @@ class Pipeline:
 
     def _on_referee(self, commands: Iterable[RefereeCommand]) -> None:
         for command in commands:
+            if not command.valid and command.code is RefereeCode.FORCE_START:
+                continue  # what is not proven may stop the robot, never start it
             self._referee = command
-            if command.seed_in_field_m is not None and command.code is RefereeCode.STOP:
-                x_m, y_m = command.seed_in_field_m
-                self._estimator.seed(Pose2(x_m, y_m, 0.0), SEED_SIGMA_M, NO_HEADING_RAD, command.t_receive_ns)
-            if self._estop and command.code is RefereeCode.STOP:
-                # A stop that the microcontroller has latched is released by nothing but a person's "prepare".
-                self._link.request_rearm()
+            seed = command.seed_in_field_m if command.valid else None
+            if seed is not None and self._prepared() and all(map(math.isfinite, seed)):
+                self._estimator.seed(Pose2(*seed, 0.0), SEED_SIGMA_M, NO_HEADING_RAD, command.t_receive_ns)
+            # A stop that the microcontroller has latched is released by nothing but a person's "prepare", and only as
+            # long as that is in force: refused while its cause lasts, it must not take effect under a later start.
+            self._link.request_rearm(self._estop and self._prepared())
+
+    def _prepared(self) -> bool:
+        """True while STOP is in force: somebody is there, and expects the robot to stand."""
+        return self._referee is not None and self._referee.code is RefereeCode.STOP
 
     def _supervise(self, now_ns: int, world: WorldModel, link_up: bool) -> tuple[Mode, tuple[FaultEvent, ...]]:
         fault = self._link.fault
@@ -233,6 +243,7 @@ class Pipeline:
                 reasons[VISION_STALE] = why
         if fault is not None:
             reasons[f"link_{fault.code}"] = f"{fault.message}; mend: {fault.hint}"
+        reasons |= self._device_watch.reasons()
         before, self._standing_faults = self._standing_faults, tuple(reasons)
         changes = [(code, detail) for code, detail in reasons.items() if code not in before]
         changes += [(code, "ended") for code in before if code not in reasons]
@@ -264,8 +275,9 @@ def _is_sane(world: WorldModel, max_sigma_m: float) -> bool:
     """True while the pose is finite, its inputs flow, and it has not diverged."""
     robot = world.robot
     finite = robot.world_from_robot.is_finite() and robot.twist_in_robot.is_finite()
-    variance = max(robot.covariance[0][0], robot.covariance[1][1])
-    return finite and robot.inputs_ok and math.isfinite(variance) and 0.0 <= variance <= max_sigma_m**2
+    variances = (robot.covariance[0][0], robot.covariance[1][1])
+    # Each by itself: max() of a number and NaN is the number. And a rounding error below zero is no divergence.
+    return finite and robot.inputs_ok and all(-1e-9 <= v <= max_sigma_m**2 for v in variances)
 
 
 def _stopped(command: MotionCommand) -> MotionCommand:

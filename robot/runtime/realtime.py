@@ -26,12 +26,13 @@ class StopFlag:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[StopFlag]:
-        """Catch the signals inside a `with`."""
+        """Catch the signals inside a `with`; reading a terminal from the background fails and stops nobody."""
 
         def note(signum: int, frame: FrameType | None) -> None:
             self.reason = signal.Signals(signum).name
 
         old = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        old[signal.SIGTTIN] = signal.signal(signal.SIGTTIN, signal.SIG_IGN)
         try:
             yield self
         finally:

@@ -78,8 +78,15 @@ class RobotConfig:
     recording: RecordingConfig = dataclasses.field(default_factory=RecordingConfig)
 
     def __post_init__(self) -> None:
-        if not 10.0 <= self.tick_rate_hz <= 1000.0:
-            raise ValueError(f"tick_rate_hz should be 10 to 1000, not {self.tick_rate_hz}")
+        if not 20.0 <= self.tick_rate_hz <= 1000.0:  # two ticks within the firmware's 100 ms
+            raise ValueError(f"tick_rate_hz should be 20 to 1000, not {self.tick_rate_hz}")
+        motion = self.control.motion
+        if min(motion.max_tick_s, 0.5e-3 * motion.valid_for_ms) * self.tick_rate_hz < 0.999:
+            raise ValueError(
+                f"at {self.tick_rate_hz:g} ticks a second control.motion.valid_for_ms should be at least two ticks (or "
+                f"the firmware stops between commands) and max_tick_s one, not {motion.valid_for_ms} ms and "
+                f"{motion.max_tick_s:g} s"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,9 +91,10 @@ class KeptVision:
         while not self._closing.wait(self._backoff.next_s()):
             try:
                 vision = self._start(before, self._closing.is_set)
-            except (RobotError, OSError) as error:
-                if str(error) != told:
-                    told = str(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is: this thread is all that brings vision back
+                text = str(error) if isinstance(error, RobotError) else f"{type(error).__name__}: {error}"
+                if text != told:
+                    told = text
                     self._said(f"vision cannot start: {told}")
                 continue
             if not self._closing.is_set():

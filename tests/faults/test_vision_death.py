@@ -186,6 +186,8 @@ def test_the_figures_of_several_lives_are_added_and_a_failed_start_is_tried_agai
         attempts.append(before)
         if len(attempts) in (2, 3):
             raise CameraError("busy")
+        if len(attempts) == 4:
+            raise RuntimeError("can't start new thread")  # it ended the thread that brings vision back
         return lives[min(before, 1)]
 
     heard: list[str] = []
@@ -194,8 +196,13 @@ def test_the_figures_of_several_lives_are_added_and_a_failed_start_is_tried_agai
     assert eventually(lambda: "vision is back" in heard, 5.0)
     assert vision.alive
     report = vision.close()
-    assert attempts == [0, 1, 1, 1]
-    assert heard == ["vision died (exit -11): starting it again", "vision cannot start: busy", "vision is back"]
+    assert attempts == [0, 1, 1, 1, 1]
+    assert heard == [
+        "vision died (exit -11): starting it again",
+        "vision cannot start: busy",
+        "vision cannot start: RuntimeError: can't start new thread",
+        "vision is back",
+    ]
     assert (report.analysed, report.duration_s, report.capture) == (20, 2.0, CaptureStats(frames=7, dropped=1))
     assert (report.died, report.failure) == (("exit -11",), "")
 
@@ -242,6 +249,21 @@ def test_frames_of_all_lives_are_read_in_their_order(tmp_path: Path) -> None:
             head = {**HEAD, "t_capture_ns": before}
             out.frame(m.CameraFrame(**head, image_bgr=np.zeros((4, 4, 3), np.uint8)))
     assert [f.t_capture_ns for f in Recording(path).frames()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("size", [0, 4, 8, 100])
+def test_frames_of_a_life_that_was_cut_at_its_start_spoil_no_run(tmp_path: Path, size: int) -> None:
+    """Vision that is killed while it opens its file leaves no head there; reports of the run were refused for it."""
+    from robot.core import messages as m
+
+    path = tmp_path / "run.mcap"
+    Recorder(path, header(), RecordingConfig()).close()
+    for before in range(2):
+        with Recorder(frames_path(path, before), header(), RecordingConfig()) as out:
+            out.frame(m.CameraFrame(**{**HEAD, "t_capture_ns": before}, image_bgr=np.zeros((4, 4, 3), np.uint8)))
+    first = frames_path(path)
+    first.write_bytes(first.read_bytes()[:size])
+    assert [f.t_capture_ns for f in Recording(path).frames()] == [1]
 
 
 def test_a_film_of_another_size_than_the_cameras_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from perception.detection.detector import SsdDetector, load_detector
 from robot.cli import challenge as verb
 from robot.cli.main import main
+from robot.core.errors import RecordingError
 from robot.core.messages import RefereeCommand
 from robot.recording.header import make_header
 from robot.recording.reader import Recording
@@ -126,19 +127,18 @@ def score(seed: int, points: float) -> TrialScore:
     )
 
 
+def outcome(seed: int, points: float = 3.0) -> TrialOutcome:
+    return TrialOutcome(
+        score=score(seed, points), command_sha256="ab", ticks=10, sim_s=13.0, wall_s=20.0, step_median_ms=0.5
+    )
+
+
 def test_the_challenge_verb_counts_writes_and_judges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fake(play: Any, jobs: list[TrialJob], workers: int) -> Any:
         for job in reversed(jobs):  # workers finish in any order
-            yield TrialOutcome(
-                score=score(job.seed, 3.0 if job.seed != 11 else 1.0),
-                command_sha256="ab",
-                ticks=10,
-                sim_s=13.0,
-                wall_s=20.0,
-                step_median_ms=0.5,
-            )
+            yield outcome(job.seed, 3.0 if job.seed != 11 else 1.0)
 
     monkeypatch.setattr(verb, "run_trials", fake)
     out = tmp_path / "deep" / "r.json"
@@ -153,6 +153,27 @@ def test_the_challenge_verb_counts_writes_and_judges(
     assert "seed 11: 1 of 3 points" in capsys.readouterr().out
     assert main([*flags, "--require", "0.9"]) == 1
     assert main(["challenge", "--trials", "0"]) == 2
+
+
+@pytest.mark.parametrize(("end", "code"), [(KeyboardInterrupt(), 130), (RecordingError("the disk is full"), 1)])
+def test_trials_that_were_played_are_not_lost_when_the_rest_is_not(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    end: BaseException,
+    code: int,
+) -> None:
+    def fake(play: Any, jobs: list[TrialJob], workers: int) -> Any:
+        yield from (outcome(job.seed) for job in jobs[:2])
+        raise end
+
+    monkeypatch.setattr(verb, "run_trials", fake)
+    out = tmp_path / "r.json"
+    assert main(["challenge", "--trials", "4", "--seed", "10", "--json", str(out)]) == code
+    assert [t["seed"] for t in json.loads(out.read_text())["trials"]] == [10, 11]
+    said = capsys.readouterr()
+    assert "ended after 2 of 4 trials" in said.err
+    assert "stage 1: 2 trials" in said.out
 
 
 def test_workers_get_picklable_jobs_and_give_the_same_bytes(

@@ -223,11 +223,18 @@ def test_a_broken_import_of_our_own_stays_loud(monkeypatch: pytest.MonkeyPatch) 
     [
         (["bench", "--rounds", "0"], "--rounds must be at least 1"),
         (["evaluate-tracks", "--trials", "0", "--cluttered", "0"], "no trial to judge"),
+        (["challenge", "--seed", "-1"], "--seed should be 0 or more, not -1"),
+        (["link", "monitor", "--seconds", "-1"], "--seconds must not be negative"),
+        (["link", "soak", "--faults", "nan"], "--faults a chance of 0 to 1"),
+        (["link", "soak", "--period-ms", "0"], "--period-ms at least 1"),
+        (["render", "--out", "runs/x", "--preview", "sheet.xyz"], "--preview should end in .png or .jpg"),
+        (["export-frames", "run.mcap", "--out", "runs/x", "--every-s", "nan"], "--every-s and --change must be 0"),
+        (["hil", "--seed", "-1"], "--seed should be 0 or more, not -1"),
         (["evaluate-calibration", "bump", "--sizes-deg", "nan"], "no camera is wrong by more"),
         (["evaluate-calibration", "turn", "--wrong", "500", "0", "0", "0"], "no camera is wrong by more"),
     ],
 )
-def test_no_rounds_and_no_trials_are_wrong_usage(
+def test_numbers_and_names_that_cannot_be_are_wrong_usage(
     argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(argv) == 2

@@ -28,6 +28,11 @@ def test_defaults_survive_a_round_trip():
         ({"search": {"hop_min_m": 9.0}}, "hop_max_m"),
         ({"approach": {"pre_dock_m": 0.2}}, "pre_dock_m"),
         ({"dock": {"speed_m_s": 0.0}}, "speed_m_s"),
+        ({"dock": {"speed_m_s": 600.0}}, "speed_m_s should be at most 10, .*SI units"),  # mm/s
+        ({"approach": {"pre_dock_m": 450.0}}, "pre_dock_m should be at most 20"),  # mm
+        ({"approach": {"turn_first_rad": 30.0}}, "turn_first_rad should be at most 6.283"),  # degrees
+        ({"dock": {"timeout_s": 4000.0}}, "timeout_s should be at most 600"),  # ms
+        ({"search": {"look_ranges_m": [5.0, 3000.0]}}, "look_ranges_m should be at most 20"),
     ],
 )
 def test_bad_values_are_refused_by_name(table, words):

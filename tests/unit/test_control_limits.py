@@ -353,3 +353,32 @@ def test_goals_that_jump_about_at_the_speed_limit_never_need_a_cut():
             moved = tuple(v + 0.01 * a for v, a in zip(state.velocity, after.accel, strict=True))
             assert math.dist(after.velocity, moved) < 1e-6
             state = after
+
+
+@pytest.mark.parametrize(
+    ("asked_m_s", "chip", "given"),
+    [
+        (0.0, True, (0.0, False)),
+        (-3.0, True, (0.0, False)),
+        (3.0, True, (3.0, True)),
+        (99.0, False, (BODY.max_kick_speed_m_s, False)),
+        (NAN, True, (0.0, False)),
+    ],
+)
+def test_a_kick_is_within_the_rules_and_a_chip_is_a_kick(asked_m_s, chip, given):
+    command = MotionLimiter(ControlConfig(), BODY).apply(drive(0.0, kick_speed_m_s=asked_m_s, chip=chip), world(), 0)
+    assert (command.kick_speed_m_s, command.chip) == given
+
+
+def test_an_old_picture_of_the_wall_counts_the_way_since_and_a_too_old_one_does_not_count():
+    wall = tuple((b, 0.8 / math.cos(b)) for b in (-0.4, -0.2, -0.1, 0.0, 0.1, 0.2, 0.4))
+
+    def settled(age_s: float) -> float:
+        limiter, seen = MotionLimiter(ControlConfig(), BODY), world(free_range=wall, twist=Twist2(2.0, 0.0, 0.0))
+        seen = replace(seen, free_range_age_ns=int(age_s * 1e9))
+        for i in range(200):
+            command = limiter.apply(drive(2.0), seen, i * TICK_NS)
+        return command.twist_in_robot.vx_m_s
+
+    assert 2.0 > settled(0.0) > settled(0.1) + 0.1 > settled(0.2) + 0.2
+    assert settled(LIMITS.free_range_max_age_s + 0.1) == pytest.approx(2.0)

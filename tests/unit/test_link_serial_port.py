@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import termios
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,3 +107,18 @@ def test_bytes_come_at_once_and_a_pulled_plug_is_an_error_that_can_be_mended(por
 def test_settings_that_no_line_has_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         LinkConfig(**wrong)
+
+
+@pytest.mark.parametrize("step", ["__init__", "reset_input_buffer"])
+def test_a_plug_that_goes_again_while_it_is_opened_is_an_error_that_can_be_mended(
+    port: type[Port], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """termios.error is no OSError: it ended the thread that gets a lost port back, and the robot stood for ever."""
+
+    def gone(*_: object, **__: object) -> None:
+        raise termios.error(errno.EIO, "Input/output error")
+
+    SerialTransport(LinkConfig(port="/dev/ttyUSB0")).close()
+    monkeypatch.setattr(port, step, gone)
+    with pytest.raises(LinkError, match="cannot open /dev/ttyUSB0"):
+        SerialTransport(LinkConfig(port="/dev/ttyUSB0"))

@@ -8,8 +8,8 @@ import math
 import pytest
 
 from robot.core.geometry import Pose2
-from robot.core.messages import Localisation, TickResult
-from robot.recording.report import fields_from_world
+from robot.core.messages import FaultEvent, Localisation, TickResult
+from robot.recording.report import _timeline_section, fields_from_world
 from robot.recording.run_data import RunData
 from tests.unit.test_recording_roundtrip import result
 
@@ -49,3 +49,11 @@ def test_the_pose_is_drawn_from_the_true_start_until_it_is_found(found: Pose2, a
 def test_without_truth_the_drawing_is_in_the_estimators_frame() -> None:
     data = RunData(t0_ns=0, results=[believing(0, START, Localisation.TRACKING, ambiguous=True)])
     assert fields_from_world(data) == [Pose2()]
+
+
+def test_faults_that_find_no_room_are_counted() -> None:
+    """The table ended after forty as if there were no more."""
+    fault = FaultEvent(seq=0, t_capture_ns=0, t_receive_ns=0, valid=True, code="link_lost", source="link")
+    few, many = (RunData(t0_ns=0, results=[dataclasses.replace(result(0), faults=(fault,) * n)]) for n in (40, 43))
+    assert "and 3 more" in _timeline_section(many)
+    assert " more" not in _timeline_section(few)

@@ -185,6 +185,15 @@ def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
         Recording(foreign)
 
 
+def test_a_file_that_is_cut_in_its_head_is_called_so(tmp_path: Path) -> None:
+    """It was called foreign, after `--salvage` had been advised."""
+    path = tmp_path / "run.mcap"
+    Recorder(path, header(), RecordingConfig()).close()
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RecordingError, match="cut before its first message"):
+        Recording(path, salvage=True)
+
+
 def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("")

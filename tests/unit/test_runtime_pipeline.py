@@ -378,7 +378,7 @@ def test_an_unknown_stage_stands_still(robot: Robot) -> None:
     world = BenchWorld(robot.camera, duration_s=0.5, commands=())
     for _ in batches(world, pipeline):
         pass
-    odd = m.RefereeCommand(seq=9, t_capture_ns=0, t_receive_ns=0, code=m.RefereeCode.FORCE_START, stage=77)
+    odd = m.RefereeCommand(seq=9, t_capture_ns=0, t_receive_ns=0, valid=True, code=m.RefereeCode.FORCE_START, stage=77)
     result = pipeline.step(m.TickBatch(tick=50, t_now_ns=500 * MS, referee=(odd,)))
     assert result.command.twist_in_robot == Twist2()
     assert "77" in result.plan.reason
