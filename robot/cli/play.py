@@ -44,6 +44,10 @@ class Args:
     """Stage of the challenge."""
     start: bool = False
     """FORCE START as soon as the robot is ready, unless something is typed before."""
+    seed_at: tuple[float, float] | None = None
+    """Stage 3: X Y of a place within 0.5 m of the robot's, metres from the field's centre; no heading."""
+    target: tuple[float, float] | None = None
+    """Stage 3: X Y of the place to drive to."""
     record: Path = Path("runs")
     """Folder for the recording (a folder with date and time is made in it)."""
     no_record: bool = False
@@ -68,7 +72,13 @@ def run(args: Args) -> int:
     robot = open_robot(args.robot, overrides)
     recording = None if args.no_record else _new_folder(args.record, time.strftime("play-%Y%m%d-%H%M%S")) / "run.mcap"
     options = PlayOptions(
-        vision=args.vision, seconds=args.seconds, stage=args.stage, start=args.start, recording=recording
+        vision=args.vision,
+        seconds=args.seconds,
+        stage=args.stage,
+        start=args.start,
+        seed_in_field_m=args.seed_at,
+        target_in_field_m=args.target,
+        recording=recording,
     )
     with Console() as console:
         report = play(robot, options, lines=_typed(), said=console)

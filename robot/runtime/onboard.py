@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 import traceback
 from collections import deque
@@ -17,7 +16,8 @@ from firmware_bridge.transport.base import open_transport
 from firmware_bridge.transport.reconnect import StablePort
 from robot.core.clock import NS_PER_S, Clock, MonotonicClock
 from robot.core.errors import ConfigError
-from robot.core.messages import Mode, RefereeCode, RefereeCommand, TickBatch, TickResult
+from robot.core.field import FieldGeometry
+from robot.core.messages import Mode, RefereeCode, TickBatch, TickResult, Vec2
 from robot.recording.header import make_header
 from robot.recording.reader import frames_path
 from robot.recording.writer import BackgroundRecorder, Recorder
@@ -27,6 +27,7 @@ from robot.runtime.port import SerialPort
 from robot.runtime.realtime import StopFlag, realtime
 from robot.runtime.robot_config import Robot
 from robot.runtime.supervisor import MOVING
+from robot.runtime.typed_referee import Commands
 from robot.runtime.vision_keeper import KeptVision
 from robot.runtime.vision_loop import Vision, VisionReport
 from robot.runtime.vision_process import InlineVision, VisionProcess
@@ -47,6 +48,8 @@ class PlayOptions:
         seconds: stop after this long; 0 plays until a signal.
         stage: of the challenge.
         start: say FORCE START as soon as the robot is ready, unless something is typed before.
+        seed_in_field_m: a place within 0.5 m of the robot's, field frame, told at STOP (stage 3).
+        target_in_field_m: where to drive, field frame (stage 3).
         recording: the MCAP to write, or None.
     """
 
@@ -54,6 +57,8 @@ class PlayOptions:
     seconds: float = 0.0
     stage: int = 1
     start: bool = False
+    seed_in_field_m: Vec2 | None = None
+    target_in_field_m: Vec2 | None = None
     recording: Path | None = None
 
 
@@ -82,66 +87,6 @@ class PlayReport:
     crash: str = ""
 
 
-class Commands:
-    """The referee of a robot alone: whoever types `start`, `stop` or `halt`. (The league's box comes later.)"""
-
-    WORDS = {"start": RefereeCode.FORCE_START, "stop": RefereeCode.STOP, "halt": RefereeCode.HALT}  # noqa: RUF012
-
-    def __init__(self, clock: Clock, stage: int) -> None:
-        self._clock, self._stage, self._seq = clock, stage, 0
-        self._waiting: deque[RefereeCommand] = deque()
-
-    @property
-    def spoken(self) -> bool:
-        """True once any command was given."""
-        return self._seq > 0
-
-    def say(self, code: RefereeCode) -> None:
-        """Give a command."""
-        now_ns = self._clock.now_ns()
-        self._waiting.append(
-            RefereeCommand(
-                seq=self._seq, t_capture_ns=now_ns, t_receive_ns=now_ns, valid=True, code=code, stage=self._stage
-            )
-        )
-        self._seq += 1
-
-    def take(self) -> tuple[RefereeCommand, ...]:
-        """Return the commands since the last call."""
-        taken = []
-        while self._waiting:
-            taken.append(self._waiting.popleft())
-        return tuple(taken)
-
-    def listen(
-        self,
-        lines: Iterator[str],
-        *,
-        said: Callable[[str], None] = lambda _: None,
-        moving: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Follow typed words, in a thread that dies with the process; end of input is no command.
-
-        Args:
-            lines: what is typed; empty lines are no words.
-            said: is told of each unknown word.
-            moving: says whether the robot may be moving: then an unknown word is HALT. Whoever types something at a
-                robot that drives wants it to stop, and has no time for spelling.
-        """
-
-        def follow() -> None:
-            for line in lines:
-                word = line.strip().lower()
-                code = self.WORDS.get(word)
-                if word and code is None:
-                    said(f"unknown word {word!r}: start, stop or halt")
-                    code = RefereeCode.HALT if moving() else None
-                if code is not None:
-                    self.say(code)
-
-        threading.Thread(target=follow, name="referee", daemon=True).start()
-
-
 def play(
     robot: Robot,
     options: PlayOptions,
@@ -161,7 +106,7 @@ def play(
         ConfigError: there is no play for the stage; before anything is opened.
         LinkError, CameraError, DetectorError, RecordingError: at the start, before anything moves.
     """
-    _check_stage(options.stage)
+    _check_stage(options, robot.field)
     clock = MonotonicClock()
     report = PlayReport()
     with StopFlag().installed() as stopping, contextlib.ExitStack() as cleanup:
@@ -173,7 +118,7 @@ def play(
         port = SerialPort(StablePort(robot.config.link, open_transport).open, clock)
         cleanup.callback(port.close)
         pipeline = Pipeline(robot.config, robot.camera, robot.field, time.perf_counter_ns)
-        commands = Commands(clock, options.stage)
+        commands = Commands(clock, options.stage, options.seed_in_field_m, options.target_in_field_m)
         loop = _Loop(robot, options, clock, pipeline, port, vision, commands, recorder, said)
         if lines is not None:
             commands.listen(lines, said=said, moving=loop.moving)
@@ -199,15 +144,24 @@ def play(
     return report
 
 
-def _check_stage(stage: int) -> None:
+def _check_stage(options: PlayOptions, field: FieldGeometry) -> None:
     """Refuse a stage that nobody can play: the robot would be armed and stand.
 
     Raises:
-        ConfigError: with the stages that there are.
+        ConfigError: with the stages that there are, or what is wrong with places on the field.
     """
-    if f"stage{stage}" not in PLAYS:
+    if f"stage{options.stage}" not in PLAYS:
         known = ", ".join(name.removeprefix("stage") for name in PLAYS.names())
-        raise ConfigError(f"there is no play for stage {stage}", hint=f"give --stage one of: {known}")
+        raise ConfigError(f"there is no play for stage {options.stage}", hint=f"give --stage one of: {known}")
+    if options.stage == 3 and options.target_in_field_m is None:
+        raise ConfigError("stage 3 needs to know where to drive", hint="add --target X Y (metres from the centre)")
+    x_min, x_max, y_min, y_max = field.wall_bounds_m()
+    for name, place in (("--seed-at", options.seed_in_field_m), ("--target", options.target_in_field_m)):
+        if place is not None and not (x_min <= place[0] <= x_max and y_min <= place[1] <= y_max):
+            raise ConfigError(
+                f"{name} {place[0]:g} {place[1]:g} lies outside the walls",
+                hint=f"metres from the field's centre: x {x_min:g} to {x_max:g}, y {y_min:g} to {y_max:g}",
+            )
 
 
 def _start_vision(
@@ -312,6 +266,8 @@ class _Loop:
         if self._commands.spoken:  # who has typed something meanwhile (halt!) says the rest, too
             return
         if self._options.start and self._last is not None and self._last.mode is Mode.READY:
+            if self._options.seed_in_field_m is not None:
+                self._commands.say(RefereeCode.STOP)  # "prepare": that is when the team may tell the place
             self._commands.say(RefereeCode.FORCE_START)
 
     def _tell(self, result: TickResult) -> None:

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from robot.cli import play as verb
+from robot.core.messages import RefereeCode
+from robot.recording.reader import Recording
 from robot.runtime import onboard
 from robot.runtime.onboard import PlayOptions, PlayReport, play
 from robot.runtime.robot_config import Robot
@@ -142,3 +144,27 @@ def test_what_is_typed_before_the_robot_is_ready_outranks_the_flag(
     play(robot, PlayOptions(vision="inline", start=True, seconds=2.0), lines=lines, said=heard.append)
     assert "mode ready" in heard
     assert ("mode active" in heard) is (typed is None), heard
+
+
+def test_stage_3_is_told_its_places_before_the_start(
+    robot: Robot,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    board = Board()
+    monkeypatch.setattr(onboard, "open_transport", board.open)
+    heard: list[str] = []
+    options = PlayOptions(
+        vision="inline",
+        stage=3,
+        start=True,
+        seed_in_field_m=(0.5, 1.0),
+        target_in_field_m=(-2.0, 0.0),
+        seconds=2.0,
+        recording=tmp_path / "run.mcap",
+    )
+    play(robot, options, said=heard.append)
+    commands = [c for tick in Recording(tmp_path / "run.mcap").ticks() for c in tick.batch.referee]
+    assert [c.code for c in commands] == [RefereeCode.STOP, RefereeCode.FORCE_START]
+    assert {(c.seed_in_field_m, c.target_in_field_m) for c in commands} == {((0.5, 1.0), (-2.0, 0.0))}
+    assert any(line.startswith("plan find_place: turn") for line in heard), heard

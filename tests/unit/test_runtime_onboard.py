@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -27,15 +27,16 @@ from robot.cli.main import main
 from robot.cli.play import _text
 from robot.core.clock import MonotonicClock
 from robot.core.errors import ConfigError, LinkError
-from robot.core.messages import Mode, RefereeCode, TickBatch, TickResult
+from robot.core.messages import Mode, TickBatch, TickResult
 from robot.recording.reader import Recording
 from robot.runtime import onboard
-from robot.runtime.onboard import Commands, PlayOptions, PlayReport, play
+from robot.runtime.onboard import PlayOptions, PlayReport, play
 from robot.runtime.pipeline import Pipeline
 from robot.runtime.port import SerialPort
 from robot.runtime.replay import replay
 from robot.runtime.robot_config import Robot, open_robot
 from robot.runtime.vision_loop import VisionReport
+from tests.helpers import eventually
 
 MARK = "BLACKOUT_TEST_RUN"
 
@@ -64,15 +65,6 @@ def processes_of(mark: str) -> list[int]:
         except OSError:
             continue  # it ended while we looked
     return found
-
-
-def eventually(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline_s = time.monotonic() + seconds
-    while time.monotonic() < deadline_s:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return condition()
 
 
 def start_play(
@@ -172,7 +164,10 @@ def test_seconds_ends_a_run(video: Path, capsys: pytest.CaptureFixture[str], mon
         (["--port", "/dev/ttyNOWHERE", "--vision", "inline"], 1, "ttyNOWHERE"),
         (["--robot", "nobody"], 2, "default"),
         (["--override", "link.prt=1"], 2, "did you mean 'port'"),
-        (["--stage", "7"], 2, "give --stage one of: 1"),
+        (["--stage", "7"], 2, "give --stage one of: 1, 3"),
+        (["--stage", "3"], 2, "add --target X Y"),
+        (["--stage", "3", "--target", "1", "20"], 2, "--target 1 20 lies outside the walls"),
+        (["--stage", "3", "--target", "1", "1", "--seed-at", "nan", "0"], 2, "--seed-at nan 0 lies outside the walls"),
         (["--stage", "2", "--camera", "file:/nowhere.avi"], 2, "no play for stage 2"),  # before anything opens
         (["--seconds", "-1"], 2, "--seconds should be 0 or more"),
         (["--seconds", "nan"], 2, "--seconds should be 0 or more"),
@@ -296,34 +291,6 @@ def test_a_port_that_is_missing_at_the_start_is_an_error() -> None:
     board.plugged = False
     with pytest.raises(LinkError):
         SerialPort(board.open, MonotonicClock())
-
-
-def test_typed_words_become_commands() -> None:
-    commands = Commands(MonotonicClock(), stage=2)
-
-    def typed() -> Iterator[str]:
-        yield from ("start\n", "nonsense\n", " HALT \n")
-
-    commands.listen(typed())
-    assert eventually(lambda: len(commands._waiting) == 2, 2.0)
-    taken = commands.take()
-    assert [(c.code, c.seq, c.stage) for c in taken] == [(RefereeCode.FORCE_START, 0, 2), (RefereeCode.HALT, 1, 2)]
-    assert commands.take() == ()
-
-
-@pytest.mark.parametrize("moving", [False, True])
-def test_a_mistyped_word_is_told_and_halts_a_robot_that_moves(moving: bool) -> None:
-    commands, heard = Commands(MonotonicClock(), stage=1), list[str]()
-    ended = threading.Event()
-
-    def typed() -> Iterator[str]:
-        yield from ("strat\n", "\n", "  \n", "Hlat\n")
-        ended.set()
-
-    commands.listen(typed(), said=heard.append, moving=lambda: moving)
-    assert ended.wait(5.0)
-    assert heard == [f"unknown word {word!r}: start, stop or halt" for word in ("strat", "hlat")]
-    assert [c.code for c in commands.take()] == ([RefereeCode.HALT] * 2 if moving else [])
 
 
 def test_a_mistyped_halt_stops_the_play(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
