@@ -56,6 +56,32 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work(
     assert "mend: " in said
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["challenge", "--trials", "1"],
+        ["challenge", "--trials", "2", "--workers", "2"],
+        ["hil", "--target", "library"],
+        ["render", "--count", "1"],
+        ["evaluate-lines", "--count", "1"],
+        ["evaluate-calibration", "lens"],
+    ],
+    ids=" ".join,
+)
+def test_a_negative_seed_is_wrong_usage(argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["--out", str(tmp_path)] if argv[0] == "render" else []
+    assert main([*argv, "--seed", "-1", *out]) == 2
+    assert "error [config]: a seed is 0 or more, not -1" in capsys.readouterr().err
+
+
+def test_a_sheet_in_no_picture_format_is_told_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["render", "--out", str(tmp_path / "new"), "--count", "1", "--preview", str(tmp_path / "a.xyz")]) == 2
+    assert "no picture format belongs to 'a.xyz'" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="it is a folder"):
         check_outputs(files=[tmp_path])

@@ -81,8 +81,9 @@ def test_a_pause_shorter_than_10_s_does_not_end_the_trial() -> None:
     assert play(40.0, pausing).end_ns is None
 
 
-def test_nothing_counts_before_force_start_and_moving_then_is_noted() -> None:
-    early = {"ball_touched": True, "bar_touched": True, "speed_m_s": 0.5}
+@pytest.mark.parametrize("motion", [{"speed_m_s": 0.5}, {"omega_rad_s": -2.0}])
+def test_nothing_counts_before_force_start_and_moving_then_is_noted(motion: dict[str, float]) -> None:
+    early = {"ball_touched": True, "bar_touched": True, **motion}
     referee = play(20.0, lambda t: early if t < 0.0 else driving(t))
     score = referee.score(0)
     assert score.points == 0.0

@@ -13,7 +13,7 @@ from firmware_bridge.config import LinkConfig
 from firmware_bridge.link.link import Link, LinkState
 from perception.camera.model import load_camera
 from robot.core.body import RobotBody
-from robot.core.errors import SimulationError
+from robot.core.errors import ConfigError, SimulationError
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2, Twist2
 from robot.core.messages import MotionCommand, RefereeCode, TelemetryFrame
@@ -147,6 +147,8 @@ def test_impossible_trials_say_so() -> None:
         make_trial(9, 1)
     with pytest.raises(SimulationError, match="no room"):
         make_trial(1, 1, FieldGeometry(length_m=0.3, width_m=0.3))
+    with pytest.raises(ConfigError, match="0 or more, not -1"):
+        make_trial(1, -1)
 
 
 def _seed_of(setup: TrialSetup) -> int:
