@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 
 import cv2
@@ -150,5 +151,9 @@ def test_no_opengl_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(mujoco, "Renderer", broken)
     pinhole = ShutterWarp(load_camera("c922_640x480")).pinhole
     style = sample_venue_style(np.random.default_rng(1))
-    with pytest.raises(SimulationError, match="apt-get install libegl1"):
+    with pytest.raises(SimulationError, match="apt-get install libegl1") as told:
+        SceneRenderer(style, FieldGeometry(), RobotBody(), pinhole)
+    assert "unset" not in told.value.hint or os.environ["MUJOCO_GL"] != choose_back_end()
+    monkeypatch.setenv("MUJOCO_GL", "disable")
+    with pytest.raises(SimulationError, match="unset MUJOCO_GL"):
         SceneRenderer(style, FieldGeometry(), RobotBody(), pinhole)
