@@ -119,6 +119,18 @@ def test_what_the_dribbler_gives_the_ball_it_takes_from_the_robot() -> None:
     assert turned > 0.02
 
 
+def test_a_ball_that_turns_with_the_robot_is_not_damped() -> None:
+    setup = world_with_ball(HOLD_X + 0.005, 0.03, hold_stiffness_n_m=0.0).setup
+    ball = replace(setup.ball, sliding_friction=0.0, rolling_resistance=0.0)
+    world = World(replace(setup, ball=ball, drive=replace(setup.drive, grip=0.0, roller_drag=0.0)), BODY)
+    world.mouth.bar_rad_s = 500.0
+    world.data.qvel[2:5] = (5.0, -5.0 * 0.03, 5.0 * (HOLD_X + 0.005))
+    world._read()
+    before = world.ball_velocity_m_s
+    world.step(Actuation(dribbler_duty=0.5))
+    assert world.ball_velocity_m_s[:2] == pytest.approx(before[:2], abs=1e-6)
+
+
 def test_chip_leaves_the_floor() -> None:
     world = world_with_ball()
     world.step(Actuation(kick_speed_m_s=4.0, chip=True))
