@@ -170,3 +170,18 @@ def test_capacitor_charges_in_its_time_and_a_kick_empties_it() -> None:
     assert full == pytest.approx(181.0, abs=1.0)
     world.step(Actuation(kick_speed_m_s=6.5))
     assert world.mouth.kicker_v < 0.5 * full
+
+
+def test_touching_is_told_apart_by_place_and_height() -> None:
+    def told(x_m: float, y_m: float, z_m: float = 0.0) -> tuple[bool, bool, bool]:
+        world = world_with_ball(x_m, y_m)
+        world.data.qpos[5] += z_m
+        world._read()
+        world.step(Actuation())
+        return world.ball_touched, world.bar_touched, world.ball_at_bar
+
+    assert told(HOLD_X + 0.0005, 0.0) == (True, True, True)
+    assert told(HOLD_X + 0.004, 0.0) == (False, False, True)
+    assert told(HOLD_X + 0.0005, 0.5 * BODY.mouth_width_m + 0.004) == (True, False, False), "the front beside the mouth"
+    assert told(-BODY.radius_m - 0.022, 0.0) == (True, False, False), "the back"
+    assert told(HOLD_X, 0.0, 0.3) == (False, False, False), "above the robot"
