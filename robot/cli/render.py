@@ -49,8 +49,6 @@ def run(args: Args) -> int:
     """Render; returns 0."""
     if args.count < 1 or args.lookalikes < 0 or args.first < 0:
         raise ConfigError("--count must be at least 1, --lookalikes and --first not negative", hint="--count 100")
-    if args.preview is not None and not cv2.haveImageWriter(str(args.preview)):
-        raise ConfigError(f"no picture format belongs to '{args.preview.name}'", hint="--preview sheet.png")
     check_outputs(files=[args.preview], folders=[args.out])
     from sim.camera.dataset import labelled_pictures  # MuJoCo is an extra: `blackout --help` must work without it
 

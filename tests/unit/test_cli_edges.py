@@ -74,14 +74,6 @@ def test_a_negative_seed_is_wrong_usage(argv: list[str], tmp_path: Path, capsys:
     assert "error [config]: a seed is 0 or more, not -1" in capsys.readouterr().err
 
 
-def test_a_sheet_in_no_picture_format_is_told_before_the_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["render", "--out", str(tmp_path / "new"), "--count", "1", "--preview", str(tmp_path / "a.xyz")]) == 2
-    assert "no picture format belongs to 'a.xyz'" in capsys.readouterr().err
-    assert not (tmp_path / "new").exists()
-
-
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="it is a folder"):
         check_outputs(files=[tmp_path])
