@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import select
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypedDict
 
 from firmware_bridge.config import LinkConfig
@@ -55,7 +55,12 @@ def open_target(name: str, boot_id: int = 1) -> Iterator[Firmware]:
         )
         try:
             firmware = LockstepFirmware(transport, boot_id, **_waiting(transport))
-            yield firmware
+            try:
+                yield firmware
+            except BaseException:  # Ctrl-C too
+                with suppress(LinkError):  # what went wrong first is what is told
+                    firmware.release()
+                raise
             firmware.release()  # or a board would wait for ticks until somebody switches it off
         finally:
             transport.close()

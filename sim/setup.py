@@ -12,6 +12,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from robot.core.errors import ConfigError
 from robot.core.field import BALL_MASS_KG, BALL_RADIUS_M, FieldGeometry
 from robot.core.geometry import Pose2
 from robot.core.messages import Vec2
@@ -28,7 +29,6 @@ class Source(IntEnum):
     GYRO = 10
     ACCELEROMETER = 11
     BATTERY = 12
-    BREAK_BEAM = 13
     KICKER = 14
     SERIAL = 15
     FRAME_TIMING = 16
@@ -36,9 +36,24 @@ class Source(IntEnum):
     WANDER = 18
 
 
+def seed_sequence(seed: int, *key: int) -> np.random.SeedSequence:
+    """Return NumPy's seed of this number, or of one of its children.
+
+    Raises:
+        ConfigError: it is negative.
+    """
+    if seed < 0:
+        raise ConfigError(f"a seed is 0 or more, not {seed}", hint="--seed 1")
+    return np.random.SeedSequence(entropy=seed, spawn_key=key)
+
+
 def generator(seed: int, source: Source) -> np.random.Generator:
-    """Return the generator of one source in the trial with that seed."""
-    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(int(source),)))
+    """Return the generator of one source in the trial with that seed.
+
+    Raises:
+        ConfigError: the seed is negative.
+    """
+    return np.random.default_rng(seed_sequence(seed, int(source)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol
 
-from firmware_bridge.firmware.library import ActuatorOutputs, FirmwareLibrary, SensorInputs
+from firmware_bridge.firmware.library import FirmwareLibrary
+from firmware_bridge.firmware.target import Firmware
 from perception.camera.model import CameraModel
 from robot.core.body import RobotBody
 from robot.core.clock import NS_PER_S
@@ -26,22 +26,6 @@ from sim.world.world import Actuation, World
 
 STEP_NS = 1_000_000
 _STEP_US = 1000
-
-
-class Microcontroller(Protocol):
-    """The firmware core, or a stand-in in tests: see `firmware_bridge.firmware.library`."""
-
-    def step(self, sensors: SensorInputs, dt_us: int = _STEP_US) -> ActuatorOutputs:
-        """Run one control cycle."""
-        ...
-
-    def receive(self, data: bytes) -> None:
-        """Bytes that arrive now."""
-        ...
-
-    def transmit(self) -> bytes:
-        """Take the bytes sent since the last call."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +53,7 @@ class Simulation:
         body: RobotBody,
         camera: CameraModel,
         *,
-        mcu: Microcontroller | None = None,
+        mcu: Firmware | None = None,
         render: bool = True,
         samples: int = 4,
     ) -> None:
@@ -90,7 +74,7 @@ class Simulation:
         self._setup = setup
         self._world = World(setup, body)
         self._board = SensorBoard(setup, body.encoder_ticks_per_rev)
-        self._mcu: Microcontroller = mcu if mcu is not None else FirmwareLibrary(boot_id=1)
+        self._mcu: Firmware = mcu if mcu is not None else FirmwareLibrary(boot_id=1)
         self._referee: Referee = make_referee(setup)
         self._serial_rng = generator(setup.seed, Source.SERIAL)
         self._to_mcu: deque[tuple[int, bytes]] = deque()

@@ -26,6 +26,7 @@ from firmware_bridge.firmware.library import LIBRARY_VARIABLE  # noqa: E402
 WANTED = 0.95
 CORE_SUITES = (
     "tests/hil/test_firmware_core.py",
+    "tests/hil/test_firmware_hardware.py",
     "tests/hil/test_firmware_goals.py",
     "tests/hil/test_firmware_golden.py::test_golden_hash[library-session]",
     "tests/hil/test_firmware_golden.py::test_golden_hash[library-handshake]",
@@ -122,6 +123,9 @@ def main(argv: list[str]) -> int:
     """Measure what is named; 1 when it is too little, 2 when it could not be measured."""
     lanes = {"core": (core, "C core as a library, gcov"), "unicorn": (unicorn, "STM32F767 ELF under Unicorn")}
     good = True
+    if unknown := [name for name in argv if name not in lanes]:
+        print(f"no such lane: {unknown[0]} ({' '.join(lanes)})", file=sys.stderr)
+        return 2
     for name in argv or [*lanes]:
         measure, title = lanes[name]
         with tempfile.TemporaryDirectory() as folder:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from firmware_bridge.firmware.build import build_library, revision
+from robot.core.errors import LinkError
 
 _SENSORS = struct.Struct("<4i7fI")
 _ACTUATORS = struct.Struct("<4f2f3I")
@@ -92,9 +93,17 @@ def load_library(lockstep: bool = True) -> ctypes.CDLL:
     sanitizers or coverage.
 
     Raises:
-        LinkError: gcc is missing; the hint has the apt line.
+        LinkError: gcc is missing (the hint has the apt line), or the named file is no such library.
     """
-    library = ctypes.CDLL(os.environ.get(LIBRARY_VARIABLE) or str(build_library(lockstep=lockstep)))
+    path = os.environ.get(LIBRARY_VARIABLE) or str(build_library(lockstep=lockstep))
+    try:
+        return _declared(ctypes.CDLL(path))
+    except (OSError, AttributeError) as error:  # AttributeError: a function that it does not have
+        hint = f"unset {LIBRARY_VARIABLE}, or build it again: blackout firmware build"
+        raise LinkError(f"cannot use {path} as the firmware library ({error})", hint=hint) from error
+
+
+def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, size, u8, u32 = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint8, ctypes.c_uint32
     declarations: dict[str, tuple[object, list[object]]] = {
         "blk_lib_size": (size, []),

@@ -2,7 +2,7 @@
 
     DOWN --anything heard--> SYNC --hashes agree, parameters confirmed--> READY --device says armed--> ARMED
     any --silence--> DOWN      READY, ARMED --device restarted or lost the handshake--> SYNC
-    any --other schema hash, or latched stop--> FAULT --the cause has gone--> SYNC or READY
+    any --other schema hash, own echo, or latched stop--> FAULT --the cause has gone--> SYNC or READY
 
 No thread, no clock, no port: a transport carries the bytes, the runner brings the time. Nothing is ever queued: a
 tick's command is the only one there is.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from firmware_bridge.config import LinkConfig
 from firmware_bridge.link.framing import DELIMITER, FrameDecoder, FrameEncoder
 from firmware_bridge.link.goal import MotionGoal
+from firmware_bridge.link.handshake import ECHO_HINT, ECHO_MESSAGE, host_hello, is_echo
 from firmware_bridge.link.parameters import ParameterValues
 from firmware_bridge.link.telemetry import telemetry_frame
 from firmware_bridge.link.time_sync import TimeSync
@@ -41,7 +42,6 @@ from firmware_bridge.protocol.generated import (
 from robot.core.messages import LinkHealth, MotionCommand, TelemetryFrame
 
 FLASH_COMMAND = "blackout firmware flash"
-PROTOCOL_VERSION = 1
 _MS = 1_000_000
 _NEVER = -(1 << 62)
 
@@ -58,7 +58,7 @@ class LinkState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class LinkFault:
-    """Why the link refuses to move the robot: `code` is `schema`, `parameter` or `estop`; `hint` is the mend."""
+    """Why the link refuses to move the robot: `code` is `schema`, `parameter`, `echo` or `estop`; `hint` mends it."""
 
     code: str
     message: str
@@ -214,6 +214,11 @@ class Link:
             self._rejected += 1
 
     def _on_hello(self, hello: Hello) -> None:
+        if is_echo(hello):
+            self._rejected += 1
+            if self._state is LinkState.SYNC and self._device is None:
+                self._state, self._fault = LinkState.FAULT, LinkFault("echo", ECHO_MESSAGE, ECHO_HINT)
+            return
         if hello.schema_hash != SCHEMA_HASH:
             self._enter_sync()
             self._device = hello
@@ -224,7 +229,8 @@ class Link:
                 FLASH_COMMAND,
             )
             return
-        restarted = self._device is None or self._device.boot_id != hello.boot_id or self._fault is not None
+        before = self._device
+        restarted = before is None or (before.schema_hash, before.boot_id) != (SCHEMA_HASH, hello.boot_id)
         if restarted:
             self._enter_sync()
         self._device = hello
@@ -284,7 +290,7 @@ class Link:
         if (shaking or refused) and now_ns - self._hello_ns >= config.hello_interval_ms * _MS:
             self._hello_ns = now_ns
             # The delimiter first ends whatever half frame the other end may still hold.
-            out += DELIMITER + encode(Hello(SCHEMA_HASH, self._boot_id, PROTOCOL_VERSION, 0, 0, b"host"))
+            out += DELIMITER + encode(host_hello(self._boot_id))
         if self._unconfirmed and not refused and now_ns - self._parameters_ns >= config.parameter_retry_ms * _MS:
             self._parameters_ns = now_ns
             out += b"".join(encode(ParamSet(number, value)) for number, value in self._unconfirmed.items())

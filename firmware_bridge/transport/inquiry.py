@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from firmware_bridge.config import LinkConfig
 from firmware_bridge.link.framing import DELIMITER, FrameDecoder, FrameEncoder
+from firmware_bridge.link.handshake import ECHO_HINT, ECHO_MESSAGE, host_hello, is_echo
 from firmware_bridge.protocol.generated import (
     SCHEMA_HASH,
     AnyMessage,
@@ -43,17 +44,22 @@ class Inquiry:
         """Shake hands; returns what the device says of itself, whatever its schema.
 
         Raises:
-            LinkError: no answer.
+            LinkError: no answer, or nothing but our own words.
         """
-        own = Hello(SCHEMA_HASH, 0, 1, 0, 0, b"host")
+        own, echoes = host_hello(), 0
         found: list[Hello] = []
 
         def take(message: AnyMessage) -> bool:
+            nonlocal echoes
             if isinstance(message, Hello):
-                found.append(message)
+                echoes += is_echo(message)
+                found.extend([] if is_echo(message) else [message])
             return bool(found)
 
-        self._ask(lambda: DELIMITER + self._encoder.encode(own), take, "HELLO")
+        try:
+            self._ask(lambda: DELIMITER + self._encoder.encode(own), take, "HELLO")
+        except LinkError as error:
+            raise LinkError(ECHO_MESSAGE, hint=ECHO_HINT) if echoes else error from None
         return found[0]
 
     def read(self, wanted: tuple[Parameter, ...] = tuple(Parameter)) -> dict[Parameter, float]:
@@ -138,8 +144,8 @@ def who_is(config: LinkConfig) -> str:
         return error.message
     try:
         return describe(Inquiry(transport, 0.5).hello())
-    except LinkError:
-        return "no answer"
+    except LinkError as error:
+        return error.message
     finally:
         transport.close()
 

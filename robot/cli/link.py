@@ -18,6 +18,7 @@ import tyro
 
 from firmware_bridge.config import LinkConfig
 from firmware_bridge.link.link import Link, LinkState
+from firmware_bridge.link.parameters import as_float32
 from firmware_bridge.protocol.generated import PARAMETER_LIMITS, Parameter
 from firmware_bridge.transport.base import open_transport
 from firmware_bridge.transport.inquiry import Inquiry, describe, refusal, who_is
@@ -71,9 +72,9 @@ class Args:
 
 def run(args: Args) -> int:
     """Do it; returns the exit code: 1 when the link was not up at the end, something was refused or nothing found."""
-    if args.seconds < 0 or args.period_ms < 1 or not 0.0 <= args.faults <= 1.0:
+    if args.seconds < 0 or args.seed < 0 or not 0.0 <= args.faults <= 1.0 or not 1 <= args.period_ms <= 100:
         raise ConfigError(
-            "--seconds must not be negative, --period-ms at least 1, --faults a chance of 0 to 1",
+            "--seconds and --seed are not negative, --faults is 0 to 1, --period-ms 1 to 100",
             hint="blackout link --help",
         )
     actions = {"monitor": _monitor, "find-port": _find_port, "parameters": _parameters, "soak": _soak}
@@ -116,10 +117,11 @@ def _assignment(text: str) -> tuple[Parameter, float]:
         near = difflib.get_close_matches(name, known, n=1)
         raise ConfigError(f"no parameter '{name}'", hint=f"did you mean {near[0]}?" if near else "docs/protocol.md")
     try:
-        return known[name], float(value)
-    except ValueError:
+        return known[name], as_float32(float(value))
+    except (ValueError, OverflowError):
         raise ConfigError(
-            f"'{text}' is not NAME=NUMBER", hint=f"for example {name}={PARAMETER_LIMITS[known[name]][0]:g}"
+            f"'{text}' is not NAME=NUMBER with a 32-bit float",
+            hint=f"for example {name}={PARAMETER_LIMITS[known[name]][0]:g}",
         ) from None
 
 

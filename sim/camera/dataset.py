@@ -22,6 +22,7 @@ from sim.camera.renderer import Pinhole, SceneRenderer
 from sim.camera.robot_parts import shell_outline
 from sim.camera.shutter import CameraMotion, ShutterWarp
 from sim.camera.style import sample_venue_style
+from sim.setup import seed_sequence
 
 MAX_ROBOTS, MAX_BALLS = 8, 3
 _MARGIN_PX = (40, 24)
@@ -178,12 +179,13 @@ def labelled_pictures(
         lookalikes: so many shoes, bags, cones, lamps and large balls stand outside the field; they carry no label.
 
     Raises:
+        ConfigError: the seed is negative.
         SimulationError: no headless renderer.
     """
     field = field or FieldGeometry()
     body = RobotBody()
     done = 0
-    for venue_seed in np.random.SeedSequence(seed).spawn(-(-count // views_per_venue)):
+    for venue_seed in seed_sequence(seed).spawn(-(-count // views_per_venue)):
         rng = np.random.default_rng(venue_seed)
         style = sample_venue_style(rng)
         pinhole = ShutterWarp(sample_camera(rng), _MARGIN_PX).pinhole

@@ -35,6 +35,12 @@ def choose_back_end(loadable: Callable[[str], bool] = _loadable) -> str:
     return "disable"
 
 
+def _hint() -> str:
+    """Return the mend; a back-end that somebody has named himself is the first suspect."""
+    named = os.environ.get("MUJOCO_GL", "")
+    return _HINT if named in ("", choose_back_end()) else f"unset MUJOCO_GL (it says {named!r}), or {_HINT}"
+
+
 def import_mujoco() -> ModuleType:
     """Import MuJoCo with a headless back-end chosen; a MUJOCO_GL that is set already stands.
 
@@ -55,7 +61,7 @@ def import_mujoco() -> ModuleType:
         raise MissingExtraError("MuJoCo is not installed", hint="pip install 'blackout-robot[sim]'") from error
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
         # PyOpenGL raises AttributeError when the library behind the wanted platform is missing.
-        raise SimulationError(f"no headless OpenGL for MuJoCo ({error})", hint=_HINT) from error
+        raise SimulationError(f"no headless OpenGL for MuJoCo ({error})", hint=_hint()) from error
     module: ModuleType = mujoco
     return module
 
@@ -63,7 +69,7 @@ def import_mujoco() -> ModuleType:
 def renderer_error(error: BaseException) -> SimulationError:
     """Return the error to raise when a rendering context cannot be made."""
     back_end = os.environ.get("MUJOCO_GL", "default")
-    return SimulationError(f"cannot open a headless OpenGL context ({back_end}: {error})", hint=_HINT)
+    return SimulationError(f"cannot open a headless OpenGL context ({back_end}: {error})", hint=_hint())
 
 
 def headless_backend() -> str:

@@ -12,7 +12,7 @@ from sim.camera.textures import Image, Rgb
 
 
 def numbers(values: Iterable[float]) -> str:
-    """Return numbers as MJCF wants them; repr keeps every bit, so that the same seed gives the same model."""
+    """Return numbers as MJCF wants them, to six digits: the same seed gives the same model."""
     return " ".join(f"{float(v):.6g}" for v in values)
 
 
@@ -21,7 +21,6 @@ class SceneText:
     """The growing scene: world geoms, assets, and PNG files for textures."""
 
     assets: list[str] = field(default_factory=list)
-    bodies: list[str] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
 
     def texture(self, name: str, image_rgb: Image) -> None:

@@ -26,7 +26,7 @@ from sim.camera.board_pictures import BoardRenderer, PictureStyle, board_poses
 from sim.camera.onboard import true_camera
 from sim.evaluation.scripted import START_NS, drive, game, place_at, turn_and_shuttle
 from sim.scenarios.trials import make_trial
-from sim.setup import TrialSetup
+from sim.setup import TrialSetup, seed_sequence
 from sim.simulation import Simulation
 
 # --- lens -------------------------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ class LensTrial:
 
 def lens_trial(seed: int, kind: BoardKind = BoardKind.CHARUCO, pictures: int = 40) -> LensTrial:
     """Draw a lens, render a person's pictures of a board (some blurred), calibrate."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed_sequence(seed))
     focal = float(rng.uniform(480.0, 760.0))
     k1 = float(rng.uniform(-0.2, 0.12))
     k2 = float(rng.uniform(-0.1, 0.1)) - 0.5 * k1
@@ -129,7 +129,7 @@ def turn_trial(seed: int, camera: CameraModel, field: FieldGeometry, shift: Floa
         field: dimensions.
         shift: (height_m, pitch_rad, roll_rad, yaw_rad) by which the real camera differs from its file.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed_sequence(seed))
     setup = make_trial(1, seed, field)
     if shift is None:
         shift = rng.normal(0.0, 1.0, 4) * (0.006, math.radians(2.0), math.radians(1.0), math.radians(2.0))
@@ -213,7 +213,7 @@ def bump_trial(
         knock_rad: (pitch, roll, yaw) of the knock; zeros for a clean drive.
         seconds: of driving.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed_sequence(seed))
     setup = place_at(make_trial(1, seed, field), _somewhere(rng, field, 1.3))
     knock_s = float(rng.uniform(0.35, 0.5)) * seconds
     monitor = BumpMonitor(BumpConfig(), camera)

@@ -22,6 +22,7 @@ from sim.camera.renderer import SceneRenderer
 from sim.camera.shutter import CameraMotion, ShutterWarp
 from sim.camera.style import VenueStyle, sample_venue_style
 from sim.evaluation.post_labels import TruePost, true_posts
+from sim.setup import seed_sequence
 
 MAX_RANGE_M = 4.0
 STEP_M = 0.01
@@ -85,7 +86,7 @@ def field_pictures(
     """
     model = field_model(field)
     done = 0
-    for venue_seed in np.random.SeedSequence(seed).spawn(-(-count // views_per_venue)):
+    for venue_seed in seed_sequence(seed).spawn(-(-count // views_per_venue)):
         rng = np.random.default_rng(venue_seed)
         style = sample_venue_style(rng)
         pinhole = ShutterWarp(camera, _MARGIN_PX).pinhole

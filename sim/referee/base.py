@@ -17,6 +17,8 @@ STILL_SPEED_M_S = 0.02
 STILL_OMEGA_RAD_S = 0.1
 MOVED_M = 0.05
 MOVED_RAD = 0.1
+EARLY_SPEED_M_S = 0.1
+EARLY_OMEGA_RAD_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Referee:
             t_ns, code = self._schedule.pop(0)
             self._say(t_ns, code)
         if view.t_ns < self._start_ns:
-            if not self._early and view.speed_m_s > 0.1:
+            if not self._early and (view.speed_m_s > EARLY_SPEED_M_S or abs(view.omega_rad_s) > EARLY_OMEGA_RAD_S):
                 self._early = True
                 self._event(view.t_ns, "moved before FORCE_START")
             return

@@ -1,4 +1,4 @@
-"""Conditions over a trial: `Eventually(touched)`, `Always(inside)`, `AtEnd(holding)`; fed once a step."""
+"""Conditions over a trial: `Eventually(touched)`, `AtEnd(holding)`; fed once a step."""
 
 from __future__ import annotations
 
@@ -19,21 +19,6 @@ class Eventually(Generic[View]):
         """Look at one step; returns True when this step made it true."""
         if not self.holds and self._condition(view):
             self.holds = True
-            return True
-        return False
-
-
-class Always(Generic[View]):
-    """True until the first step at which the condition did not hold."""
-
-    def __init__(self, condition: Callable[[View], bool]) -> None:
-        self._condition = condition
-        self.holds = True
-
-    def update(self, view: View) -> bool:
-        """Look at one step; returns True when this step broke it."""
-        if self.holds and not self._condition(view):
-            self.holds = False
             return True
         return False
 

@@ -2,7 +2,7 @@
 
 Per wheel: line torque of a DC motor (stall torque, back-EMF), wheel inertia, and traction f = k (w r - v) limited to
 the grip times the wheel's load, solved semi-implicitly so that the stiff slip needs no smaller step. After the
-measurements in docs/research: 0 to 3 m/s in about 0.5 s, and encoders that really slip.
+measurements of other teams: 0 to 3 m/s in about 0.5 s, and encoders that really slip.
 """
 
 from __future__ import annotations

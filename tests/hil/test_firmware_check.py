@@ -75,6 +75,8 @@ def test_the_lane_finds_a_missing_bound(lane: str, module: str, mutation: tuple[
     text = source.read_text(encoding="utf-8")
     assert text.count(old) == 1
     source.write_text(text.replace(old, new), encoding="utf-8")
+    if module == "framing":  # it has no accepted alarms, and an empty list must not accept them all
+        (source.parent.parent / "deviations.md").write_text("", encoding="utf-8")
     done = check(lane, tmp_path, tmp_path / "out", PROOF_MODULES=module)
     assert done.returncode == 1, done.stdout
 

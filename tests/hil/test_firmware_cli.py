@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _ctypes
 import dataclasses
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from firmware_bridge.firmware.library import LIBRARY_VARIABLE, load_library
 from firmware_bridge.link.framing import FrameEncoder
 from firmware_bridge.protocol.generated import SCHEMA_HASH, Hello
 from firmware_bridge.transport.monitor import LinkReport
@@ -134,6 +136,32 @@ def test_parameters_are_read_and_set(capsys: pytest.CaptureFixture[str]) -> None
     assert "did you mean wheel_kp?" in capsys.readouterr().err
 
 
+def test_an_echo_is_no_answer(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    wire: list[bytes] = []
+    echo = SimpleNamespace(read_available=lambda: wire.pop() if wire else b"", write=wire.append, close=lambda: None)
+    monkeypatch.setattr("robot.cli.link.open_transport", lambda _: echo)
+    assert main(["link", "parameters", "--port", "/dev/null"]) == 1
+    assert "gives back what is sent" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["monitor", "--seconds", "-1"],
+        ["soak", "--faults", "-1"],
+        ["soak", "--faults", "nan"],
+        ["soak", "--period-ms", "0"],
+        ["soak", "--seed", "-1"],
+        ["parameters", "--set", "wheel_kp=1e39"],
+    ],
+    ids=" ".join,
+)
+def test_impossible_numbers_are_wrong_usage(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Tracebacks, and a soak without any faults that said ok."""
+    assert main(["link", *flags]) == 2
+    assert "error [config]" in capsys.readouterr().err
+
+
 def test_a_silent_port_is_no_answer(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     silent = SimpleNamespace(read_available=lambda: b"", write=lambda _: None, close=lambda: None)
     monkeypatch.setattr("robot.cli.link.open_transport", lambda _: silent)
@@ -196,6 +224,20 @@ def test_a_soak_says_what_was_not_good_enough() -> None:
 
 
 # --- firmware ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_named_library_that_is_none_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    no_elf = tmp_path / "firmware.so"
+    no_elf.write_text("no", encoding="ascii")
+    for path in (tmp_path / "nowhere.so", no_elf, Path(_ctypes.__file__)):
+        monkeypatch.setenv(LIBRARY_VARIABLE, str(path))
+        load_library.cache_clear()
+        assert main(["hil", "--target", "library"]) == 1
+        said = capsys.readouterr().err
+        assert f"error [link]: cannot use {path} as the firmware library" in said
+        assert f"unset {LIBRARY_VARIABLE}" in said
 
 
 def test_build_names_what_it_built(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,8 @@ from firmware_bridge.link.link import Link, LinkState
 from firmware_bridge.protocol.generated import AnyMessage, Health, Hello, StateFlag, Telemetry
 from firmware_bridge.transport.library import LibraryTransport
 from firmware_bridge.transport.lockstep import LockstepFirmware
-from firmware_bridge.transport.pty import PtyTransport
+from firmware_bridge.transport.pty import FirmwareProcess, PtyTransport
+from firmware_bridge.transport.serial_port import SerialTransport
 from robot.core.errors import LinkError
 from tests.firmware_bench import TARGETS, need_gcc, need_target
 from tests.hil.scenarios import SCENARIOS, Script
@@ -137,6 +138,24 @@ def test_a_board_is_released_from_lockstep() -> None:
         transport.close()
     assert heard >= 20
     assert link.state is LinkState.READY
+
+
+def test_a_board_is_released_also_when_the_trial_breaks_off() -> None:
+    """After Ctrl-C it waited for ticks until it was switched off."""
+    need_gcc()
+    board = FirmwareProcess()
+    try:
+        with pytest.raises(KeyboardInterrupt), open_target(board.port) as firmware:  # noqa: PT012
+            firmware.step(SensorInputs())
+            raise KeyboardInterrupt
+        transport, heard, end = SerialTransport(LinkConfig(port=board.port)), b"", time.monotonic() + 5.0
+        while not heard and time.monotonic() < end:
+            time.sleep(0.01)
+            heard = transport.read_available()  # telemetry comes without being asked for
+        transport.close()
+    finally:
+        board.stop()
+    assert heard
 
 
 class SlowStarter(LibraryTransport):

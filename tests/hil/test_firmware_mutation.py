@@ -13,6 +13,7 @@ from tests.faults import test_link_faults as link_faults
 from tests.firmware_bench import RawHost, need_gcc
 from tests.hil import test_firmware_core as core
 from tests.hil import test_firmware_goals as goals
+from tests.hil import test_firmware_hardware as hardware
 
 MUTATIONS: list[tuple[str, str, str, Callable[[RawHost], None]]] = [
     (
@@ -49,8 +50,8 @@ MUTATIONS: list[tuple[str, str, str, Callable[[RawHost], None]]] = [
     ("blk_link.c", "if (repeated || came_late", "if (came_late", core.test_repeated_and_old_commands_are_dropped),
     (
         "blk_link.c",
-        "return true;\n}\n\nstatic bool sane",
-        "return false;\n}\n\nstatic bool sane",
+        "return delay_us - slot->fastest_us > (int64_t)lifetime_us;",
+        "return false;",
         core.test_a_command_that_was_held_up_is_dropped,
     ),
     (
@@ -74,9 +75,9 @@ MUTATIONS: list[tuple[str, str, str, Callable[[RawHost], None]]] = [
     ),
     ("blk_kicker.c", "rested && charged", "rested", core.test_kick_needs_charge_and_is_limited),
     ("blk_kicker.c", "k->beam_s * 1000.0f >", "1000.0f * 1000.0f >", core.test_break_beam_is_debounced),
-    ("blk_wheels.c", "if (!held) {", "if (true) {", core.test_no_windup_against_a_wall),
-    ("blk_wheels.c", "    stay_near_the_wheels(w);", "", core.test_no_windup_against_a_wall),
-    ("blk_wheels.c", "back_emf + limit", "back_emf + 9.0f", core.test_no_windup_against_a_wall),
+    ("blk_wheels.c", "if (!held) {", "if (true) {", hardware.test_no_windup_against_a_wall),
+    ("blk_wheels.c", "    stay_near_the_wheels(w);", "", hardware.test_no_windup_against_a_wall),
+    ("blk_wheels.c", "back_emf + limit", "back_emf + 9.0f", hardware.test_no_windup_against_a_wall),
     ("blk_goal.c", "accel * (distance - 0.5f * knee)", "9.0f * distance", goals.test_arrives_without_overshoot),
     ("blk_goal.c", "goal->number != g->now.number", "true", goals.test_the_same_number_goes_on_to_the_same_place),
     ("blk_link.c", "core->goal.active = false;", "", goals.test_the_latest_wins),
@@ -90,28 +91,45 @@ MUTATIONS: list[tuple[str, str, str, Callable[[RawHost], None]]] = [
         "blk_core.c",
         "core->current_high_s > CURRENT_HIGH_S",
         "false",
-        core.test_a_short_circuit_latches_a_stop_that_does_not_even_brake,
+        hardware.test_a_short_circuit_latches_a_stop_that_does_not_even_brake,
     ),
     (
         "blk_core.c",
-        "? BLK_STOPPED : BLK_BRAKING",
-        "? BLK_BRAKING : BLK_BRAKING",
-        core.test_a_short_circuit_latches_a_stop_that_does_not_even_brake,
+        "core->state = BLK_STOPPED; /* no bridge",
+        "/* no bridge",
+        hardware.test_a_short_circuit_latches_a_stop_that_does_not_even_brake,
+    ),
+    (
+        "blk_core.c",
+        "core->state = BLK_STOPPED; /* no bridge",
+        "core->state = core->state == BLK_ARMED ? BLK_STOPPED : core->state; /* no bridge",
+        hardware.test_a_short_circuit_ends_a_brake_that_is_under_way,
     ),
     (
         "blk_core.c",
         "core->current_share - dt_s",
         "core->current_share + dt_s",
-        core.test_too_much_current_costs_torque_and_nothing_else,
+        hardware.test_too_much_current_costs_torque_and_nothing_else,
     ),
     (
         "blk_link.c",
-        "delay_us - slot->fastest_us <= (int64_t)lifetime_us",
-        "true",
+        "delay_us - slot->fastest_us > (int64_t)lifetime_us",
+        "false",
         lambda _: link_faults.test_a_cable_that_becomes_slow_never_drives_the_robot(),
     ),
-    ("blk_core.c", "core->battery_empty_s > BATTERY_EMPTY_S", "false", core.test_empty_battery_latches_a_stop),
-    ("blk_core.c", "finite = finite && blk_finite(values[i]);", "", core.test_a_sensor_that_is_not_a_number_stops_it),
+    (
+        "blk_link.c",
+        "        core->host_ok = false;\n",
+        "",
+        core.test_numbers_that_look_old_for_long_ask_for_a_new_handshake,
+    ),
+    ("blk_core.c", "core->battery_empty_s > BATTERY_EMPTY_S", "false", hardware.test_empty_battery_latches_a_stop),
+    (
+        "blk_core.c",
+        "finite = finite && blk_finite(values[i]);",
+        "",
+        hardware.test_a_sensor_that_is_not_a_number_stops_it,
+    ),
 ]
 
 

@@ -223,6 +223,41 @@ def test_a_hung_main_loop_is_reset_into_the_stopped_state(chip: Chip) -> None:
     assert all(m.flags == 0 and m.t_mcu_us < 60_000 for m in after), "boots stopped, without a handshake, at time 0"
 
 
+def test_a_crash_leaves_nothing_switched_on(chip: Chip) -> None:
+    """Motors and charger kept their last values until the watchdog's reset."""
+    driven: list[ActuatorOutputs] = []
+
+    def board(out: ActuatorOutputs) -> SensorInputs:
+        driven.append(out)
+        return SensorInputs()
+
+    chip.stm.attach_board(board)
+    chip.send(Hello(SCHEMA_HASH, 0, 1, 0, 0, b"test"))
+    for _ in range(5):
+        chip.command()
+        chip.run(10)
+    assert any(driven[-1].wheel_duty)
+    assert driven[-1].charge
+    with pytest.raises(LinkError, match="does not come to rest"):
+        chip.stm._interrupt(3)  # HardFault
+    assert not any(driven[-1].wheel_duty)
+    assert not driven[-1].charge
+
+
+def test_the_clock_goes_on_when_its_counter_wraps(chip: Chip) -> None:
+    chip.stm._started_us -= (2**32 - 30_000) // 5000 * 5000  # 71 minutes before
+    chip.send(Hello(SCHEMA_HASH, 0, 1, 0, 0, b"test"))
+    for _ in range(8):
+        chip.command()
+        chip.run(10)
+    stamps = [m.t_mcu_us for m in chip.messages if isinstance(m, Telemetry)][2:]
+    assert stamps[0] < 2**32 < stamps[-1]
+    assert {b - a for a, b in itertools.pairwise(stamps)} == {5000}
+    found = chip.latest(Telemetry)
+    assert isinstance(found, Telemetry)
+    assert found.flags & StateFlag.ARMED
+
+
 def test_the_stack_is_shallow(chip: Chip) -> None:
     chip.send(Hello(SCHEMA_HASH, 0, 1, 0, 0, b"test"))
     for _ in range(20):

@@ -56,6 +56,24 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work(
     assert "mend: " in said
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["challenge", "--trials", "1"],
+        ["challenge", "--trials", "2", "--workers", "2"],
+        ["hil", "--target", "library"],
+        ["render", "--count", "1"],
+        ["evaluate-lines", "--count", "1"],
+        ["evaluate-calibration", "lens"],
+    ],
+    ids=" ".join,
+)
+def test_a_negative_seed_is_wrong_usage(argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["--out", str(tmp_path)] if argv[0] == "render" else []
+    assert main([*argv, "--seed", "-1", *out]) == 2
+    assert "error [config]: a seed is 0 or more, not -1" in capsys.readouterr().err
+
+
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="it is a folder"):
         check_outputs(files=[tmp_path])
@@ -226,7 +244,7 @@ def test_a_broken_import_of_our_own_stays_loud(monkeypatch: pytest.MonkeyPatch) 
         (["challenge", "--seed", "-1"], "--seed should be 0 or more, not -1"),
         (["link", "monitor", "--seconds", "-1"], "--seconds must not be negative"),
         (["link", "soak", "--faults", "nan"], "--faults a chance of 0 to 1"),
-        (["link", "soak", "--period-ms", "0"], "--period-ms at least 1"),
+        (["link", "soak", "--period-ms", "0"], "--period-ms 1 to 100"),
         (["render", "--out", "runs/x", "--preview", "sheet.xyz"], "--preview should end in .png or .jpg"),
         (["export-frames", "run.mcap", "--out", "runs/x", "--every-s", "nan"], "--every-s and --change must be 0"),
         (["hil", "--seed", "-1"], "--seed should be 0 or more, not -1"),

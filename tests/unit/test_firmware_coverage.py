@@ -48,6 +48,11 @@ def test_too_little_is_said_and_fails(tool: ModuleType, capsys: pytest.CaptureFi
     assert "1 2 3 4 5 6" in out
 
 
+def test_an_unknown_lane_is_refused(tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool.main(["cores"]) == 2
+    assert "no such lane: cores (core unicorn)" in capsys.readouterr().err
+
+
 def test_the_line_table_knows_core_and_port() -> None:
     need_target("unicorn")
     lines = line_table(build_stm32f767())

@@ -125,14 +125,30 @@ def test_a_refused_parameter_is_a_fault_that_names_it() -> None:
     need_gcc()
     bench = LinkedFirmware(link=Link(LinkConfig(), ((Parameter.WHEEL_RADIUS_M, 5.0),)))
     bench.link.request_arm(True)
-    seen = set()
+    seen = []
     for _ in range(30):
         bench.run(10, motion(1.0))
-        seen.add(bench.link.state)
+        seen.append(bench.link.state)
         if bench.link.fault is not None:
             assert "wheel_radius_m = 5" in bench.link.fault.message
-    assert LinkState.FAULT in seen
-    assert not seen & {LinkState.READY, LinkState.ARMED}
+    assert not {*seen} & {LinkState.READY, LinkState.ARMED}
+    first = seen.index(LinkState.FAULT)
+    assert {*seen[first:]} == {LinkState.FAULT}, "it stands, and does not come and go with each tick"
+
+
+def test_an_own_echo_is_no_device() -> None:
+    """A wire from TX to RX, or a console at the other end, made the link READY."""
+    link = Link(LinkConfig())
+    link.request_arm(True)
+    for i in range(50):
+        link.on_bytes(link.on_tick(i * 10 * MS, motion(1.0)), i * 10 * MS)
+    assert link.device is None
+    assert link.fault is not None
+    assert link.fault.code == "echo"
+    assert not link.health(500 * MS).valid
+    link.on_bytes(FrameEncoder().encode(Hello(SCHEMA_HASH, 1, 1, 0, 0, b"0123456789a")), 500 * MS)
+    assert link.state is LinkState.READY, "with a device behind the echo it comes up"
+    assert link.fault is None
 
 
 # --- losing and finding again -----------------------------------------------------------------------------------------
@@ -185,6 +201,18 @@ def test_estop_is_latched_and_rearmed_explicitly(bench: LinkedFirmware) -> None:
     bench.link.request_arm(True)
     bench.run(300, motion(1.0))
     assert bench.bench.twist[0] == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_wire_to_the_device_that_was_broken_for_minutes(bench: LinkedFirmware) -> None:
+    bench.link.request_arm(True)
+    bench.run(300, motion(0.5))
+    bench.up = lambda data: b""
+    bench.run(300, motion(0.5))
+    assert bench.link.state is LinkState.READY, "its telemetry is still heard"
+    bench.link._command_seq += 40_000  # what 7 minutes of commands do
+    bench.up = lambda data: data
+    bench.run(1000, motion(0.5))
+    assert bench.link.state is LinkState.ARMED
 
 
 # --- telemetry and statistics -----------------------------------------------------------------------------------------

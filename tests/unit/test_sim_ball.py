@@ -70,3 +70,16 @@ def test_ball_comes_to_rest_and_stays() -> None:
     for _ in range(200):
         world.step(IDLE)
     assert world.ball_m[:2] == place[:2]
+
+
+def test_a_spinning_top_slows_down_and_does_not_roll_away() -> None:
+    world = World(SETUP, RobotBody())
+    roll(world, 0.0)
+    world.data.qvel[8] = 10.0
+    world._read()
+    spins = []
+    for _ in range(1000):
+        world.step(IDLE)
+        spins.append(world._spin_in_field()[2])
+    assert spins[-1] == pytest.approx(5.0, abs=0.1)
+    assert math.hypot(world.ball_m[0] + 3.5, world.ball_m[1]) < 1e-6

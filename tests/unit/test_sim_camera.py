@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
+from perception.camera.lens import undistort
 from perception.camera.model import CameraModel, load_camera
 from robot.core.body import RobotBody
 from robot.core.errors import SimulationError
@@ -75,6 +77,22 @@ def test_rolling_shutter_shows_each_row_at_its_own_moment(pixel: tuple[int, int]
     mx, my = warp.maps(CameraMotion(twist_in_robot=twist), offset, readout, (0.0, 0.0))
     assert (mx[v, u], my[v, u]) == pytest.approx(tuple(expected), abs=0.05)
     assert abs(mx[v, u] - 16 - u) > 1.0  # it does move
+
+
+@pytest.mark.parametrize(("pitch_rate_rad_s", "roll_rate_rad_s"), [(1.5, 0.0), (0.0, 1.5), (-0.8, 0.5)])
+def test_rolling_shutter_shows_the_nod_of_each_row(pitch_rate_rad_s: float, roll_rate_rad_s: float) -> None:
+    camera = load_camera("c922_640x480")
+    u, v, readout, offset = 520, 400, 0.02, 0.004
+    dt = ((v + 0.5) / 480 - 0.5) * readout + offset
+    k = camera.intrinsics
+    x, y = undistort(np.array((u - k.cx) / k.fx), np.array((v - k.cy) / k.fy), k.distortion)
+    then, _ = camera.robot_from_optical((pitch_rate_rad_s * dt, roll_rate_rad_s * dt))
+    ray = camera.robot_from_optical()[0].T @ then @ (float(x), float(y), 1.0)
+    expected = (k.fx * ray[0] / ray[2] + k.cx + 16, k.fy * ray[1] / ray[2] + k.cy + 8)
+    motion = CameraMotion(pitch_rate_rad_s=pitch_rate_rad_s, roll_rate_rad_s=roll_rate_rad_s)
+    mx, my = ShutterWarp(camera).maps(motion, offset, readout, (0.0, 0.0))
+    assert (mx[v, u], my[v, u]) == pytest.approx(expected, abs=0.1)
+    assert math.hypot(mx[v, u] - 16 - u, my[v, u] - 8 - v) > 1.0, "it does move"
 
 
 def test_turning_smears_along_rows_and_standing_does_not() -> None:
@@ -150,5 +168,9 @@ def test_no_opengl_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(mujoco, "Renderer", broken)
     pinhole = ShutterWarp(load_camera("c922_640x480")).pinhole
     style = sample_venue_style(np.random.default_rng(1))
-    with pytest.raises(SimulationError, match="apt-get install libegl1"):
+    with pytest.raises(SimulationError, match="apt-get install libegl1") as told:
+        SceneRenderer(style, FieldGeometry(), RobotBody(), pinhole)
+    assert "unset" not in told.value.hint or os.environ["MUJOCO_GL"] != choose_back_end()
+    monkeypatch.setenv("MUJOCO_GL", "disable")
+    with pytest.raises(SimulationError, match="unset MUJOCO_GL"):
         SceneRenderer(style, FieldGeometry(), RobotBody(), pinhole)

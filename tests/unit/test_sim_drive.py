@@ -13,6 +13,7 @@ from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2
 from sim.sensors.board import SensorBoard
 from sim.setup import DriveConfig, ImuConfig, TrialSetup
+from sim.world.drive import GRAVITY_M_S2, Drive
 from sim.world.world import Actuation, World
 
 BODY = RobotBody()
@@ -64,6 +65,21 @@ def test_full_duty_slips_and_accelerates_no_faster_than_the_grip() -> None:
         assert not gentle.drive.slipping
 
 
+def test_rollers_drag_along_the_axles() -> None:
+    """Wheels that turn as the ground passes below them push nothing; what is left is their rollers' drag."""
+    config = DriveConfig(stall_torque_nm=1e-9, drag_torque_nm=0.0, roller_drag=0.04)
+    for vx, vy in ((1.0, 0.0), (0.0, -1.0)):
+        drive = Drive(config, SETUP.battery, BODY, BODY.mass_kg)
+        drive.speed_rad_s = [
+            (-math.sin(a) * vx + math.cos(a) * vy) / BODY.wheel_radius_m for a in BODY.wheel_angles_rad
+        ]
+        fx, fy, torque = drive.step((0.0, 0.0, 0.0, 0.0), vx, vy, 0.0, 1e-3)
+        each = 0.04 * BODY.mass_kg * GRAVITY_M_S2 / 4.0
+        along = [abs(math.cos(a) if vx else math.sin(a)) for a in BODY.wheel_angles_rad]
+        assert (fx, fy) == pytest.approx((-each * sum(along) * vx, -each * sum(along) * vy), abs=1e-6)
+        assert torque == pytest.approx(0.0, abs=1e-6)
+
+
 def test_zero_duty_brakes() -> None:
     world = World(SETUP, BODY)
     world.data.qvel[0] = 1.0
@@ -112,7 +128,7 @@ def test_imu_errors_are_what_the_setup_says() -> None:
     assert np.allclose(steps, np.round(steps), atol=1e-6)
 
 
-def test_accelerating_lifts_the_nose_and_gravity_shows_it() -> None:
+def test_accelerating_lifts_the_nose() -> None:
     world = World(SETUP, BODY)
     lowest = 0.0
     for _ in range(120):

@@ -79,6 +79,12 @@ def test_a_robot_that_never_moved_is_not_stopped_after_10_s() -> None:
     assert not referee.finished(10**12)
 
 
+def test_turning_on_the_spot_is_moving_too() -> None:
+    referee = play(30.0, lambda t: {"robot": Pose2(0.0, 0.0, 0.2 if t > 5.0 else 0.0)})
+    assert referee.end_ns is not None
+    assert referee.score(0).time_s == pytest.approx(15.0, abs=0.05)
+
+
 def test_a_pause_shorter_than_10_s_does_not_end_the_trial() -> None:
     def pausing(t: float) -> dict[str, object]:
         return {"robot": Pose2(t), "speed_m_s": 0.0 if t % 10.0 < 9.5 else 0.5}
@@ -86,8 +92,9 @@ def test_a_pause_shorter_than_10_s_does_not_end_the_trial() -> None:
     assert play(40.0, pausing).end_ns is None
 
 
-def test_nothing_counts_before_force_start_and_moving_then_is_noted() -> None:
-    early = {"ball_touched": True, "bar_touched": True, "speed_m_s": 0.5}
+@pytest.mark.parametrize("motion", [{"speed_m_s": 0.5}, {"omega_rad_s": -2.0}])
+def test_nothing_counts_before_force_start_and_moving_then_is_noted(motion: dict[str, float]) -> None:
+    early = {"ball_touched": True, "bar_touched": True, **motion}
     referee = play(20.0, lambda t: early if t < 0.0 else driving(t))
     score = referee.score(0)
     assert score.points == 0.0

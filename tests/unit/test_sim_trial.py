@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 from firmware_bridge.config import LinkConfig
+from firmware_bridge.firmware.library import ActuatorOutputs, FirmwareLibrary, SensorInputs
 from firmware_bridge.link.link import Link, LinkState
 from perception.camera.model import load_camera
 from robot.core.body import RobotBody
-from robot.core.errors import SimulationError
+from robot.core.errors import ConfigError, SimulationError
 from robot.core.field import FieldGeometry
 from robot.core.geometry import Pose2, Twist2
 from robot.core.messages import MotionCommand, RefereeCode, TelemetryFrame
+from sim.camera.onboard import true_camera
 from sim.evaluation.trials import run_trials
 from sim.scenarios.trials import APART_M, ROBOT_FROM_LINE_M, SEED_RADIUS_M, make_trial
-from sim.setup import TrialSetup
+from sim.setup import CameraErrors, FrameTiming, SerialTiming, TrialSetup
 from sim.simulation import Simulation
 
 BODY, CAMERA = RobotBody(), load_camera("c922_640x480")
@@ -105,6 +107,86 @@ def test_frames_come_late_in_order_and_some_are_lost() -> None:
     assert np.allclose(np.diff(captures) * 1e-9, gaps / 30.0, atol=1.1e-3)
 
 
+class Listener(FirmwareLibrary):
+    """Notes in which millisecond its bytes arrive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cycles, self.heard = 0, []  # type: ignore[var-annotated]
+
+    def step(self, sensors: SensorInputs, dt_us: int = 1000) -> ActuatorOutputs:
+        self.cycles += 1
+        return super().step(sensors, dt_us)
+
+    def receive(self, data: bytes) -> None:
+        self.heard.append((self.cycles, data))
+        super().receive(data)
+
+
+def test_bytes_take_the_time_of_the_wire_and_stay_in_order() -> None:
+    setup = replace(make_trial(1, 3), serial=SerialTiming(delay_s=0.0015, jitter_s=0.003))
+    mcu = Listener()
+    late_ms = []
+    with Simulation(setup, BODY, CAMERA, mcu=mcu, render=False) as simulation:
+        for tick in range(100):
+            simulation.advance_to_ns(tick * 5_000_000)
+            simulation.write_serial(b"%02d" % tick)
+            simulation.write_serial(b"..")  # soon after: may not overtake
+            for chunk in simulation.serial():
+                assert chunk.t_receive_ns <= simulation.now_ns
+                late_ms.append((chunk.t_receive_ns / 1e6 - 4.0) % 5.0)  # telemetry leaves at 0, 4, 9, 14 ms
+        simulation.advance_to_ns(600_000_000)
+    assert b"".join(data for _, data in mcu.heard) == b"".join(b"%02d.." % tick for tick in range(100))
+    delays_ms = [cycle - 5 * int(data) for cycle, data in mcu.heard if data != b".."]
+    assert 2 <= min(delays_ms) < max(delays_ms) <= 5
+    assert 1.5 <= min(late_ms[1:]) < 1.7
+    assert 4.2 < max(late_ms[1:]) <= 4.5
+    assert len(late_ms) == pytest.approx(98, abs=2)
+
+
+def test_a_frame_comes_after_exposure_readout_and_the_driver_each_time() -> None:
+    setup = make_trial(1, 8)
+    steady = FrameTiming(latency_s=0.03, latency_jitter_s=0.0, drop_probability=0.0)
+    with Simulation(replace(setup, frames=steady), BODY, CAMERA, samples=0) as simulation:
+        assert simulation._camera is not None
+        sensor = simulation._camera.sensor
+        simulation.advance_to_ns(300_000_000)
+        frames = simulation.frames()
+    wanted_s = 0.5 * sensor.exposure_s + 0.5 * sensor.readout_s + 0.03
+    assert len(frames) > 5
+    assert [(f.t_receive_ns - f.t_capture_ns) * 1e-9 for f in frames] == pytest.approx([wanted_s] * len(frames))
+    with Simulation(replace(setup, frames=replace(steady, latency_jitter_s=0.005)), BODY, CAMERA, samples=0) as other:
+        other.advance_to_ns(300_000_000)
+        late_s = [(f.t_receive_ns - f.t_capture_ns) * 1e-9 - wanted_s for f in other.frames()]
+    assert min(late_s) >= 0.0
+    assert 0.001 < max(late_s) < 0.02
+
+
+def test_the_simulated_camera_has_the_errors_of_the_setup() -> None:
+    real = true_camera(CAMERA, CameraErrors(pitch_rad=0.01, roll_rad=0.02, yaw_rad=0.03, height_m=0.004, k1=0.05))
+    a, b = CAMERA.mounting, real.mounting
+    moved = (b.pitch_rad - a.pitch_rad, b.roll_rad - a.roll_rad, b.yaw_rad - a.yaw_rad, b.height_m - a.height_m)
+    assert moved == pytest.approx((0.01, 0.02, 0.03, 0.004))
+    assert real.intrinsics.distortion[0] == pytest.approx(CAMERA.intrinsics.distortion[0] + 0.05)
+    assert real.intrinsics.distortion[1:] == CAMERA.intrinsics.distortion[1:]
+
+
+def test_a_nodding_body_moves_the_picture() -> None:
+    """Nose down by 0.02 rad: what stood at a row stands about 13 px higher; a camera mounted so sees the same."""
+    setup = replace(make_trial(1, 5), robot_start=Pose2(0.0, 0.0, 0.0), ball_start_m=(-3.0, 0.0))
+    nodded, mounted, plain = (
+        Simulation(replace(setup, camera=CameraErrors(pitch_rad=pitch)), BODY, CAMERA) for pitch in (0.0, 0.02, 0.0)
+    )
+    pictures = []
+    for simulation, pitch in ((nodded, 0.02), (mounted, 0.0), (plain, 0.0)):
+        with simulation:
+            simulation._world.nod.pitch_rad = pitch
+            assert simulation._camera is not None
+            pictures.append(simulation._camera._picture(simulation._world).astype(float))
+    # The mast stands ahead of the axis of the nod: not the same to the pixel.
+    assert np.abs(pictures[0] - pictures[1]).mean() < 0.4 * np.abs(pictures[0] - pictures[2]).mean()
+
+
 def test_the_firmware_core_reaches_the_commanded_speed_and_reports_it() -> None:
     setup = replace(make_trial(1, 6), robot_start=Pose2(-3.0, 0.0, 0.0), ball_start_m=(0.0, 2.0))
     simulation = Simulation(setup, BODY, CAMERA, render=False)
@@ -169,6 +251,8 @@ def test_impossible_trials_say_so() -> None:
         make_trial(9, 1)
     with pytest.raises(SimulationError, match="no room"):
         make_trial(1, 1, FieldGeometry(length_m=0.3, width_m=0.3))
+    with pytest.raises(ConfigError, match="0 or more, not -1"):
+        make_trial(1, -1)
 
 
 def _seed_of(setup: TrialSetup) -> int:

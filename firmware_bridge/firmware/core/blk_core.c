@@ -67,6 +67,7 @@ static void watch_current(blk_core_t *core, float dt_s)
     core->current_high_s = now > CURRENT_FAR_ABOVE * limit ? core->current_high_s + dt_s : 0.0f;
     if (core->current_high_s > CURRENT_HIGH_S) {
         blk_estop(core, BLK_ESTOP_CAUSE_CURRENT);
+        core->state = BLK_STOPPED; /* no bridge may push any more, not even for a brake that another stop began */
     }
 }
 
@@ -82,8 +83,7 @@ static void supervise(blk_core_t *core)
     const bool wanted = slot->live && core->host_ok && (slot->now.flags & BLK_COMMAND_FLAG_ARM) != 0u;
     const bool allowed = wanted && core->estop_cause == BLK_ESTOP_CAUSE_NONE;
     if (core->state == BLK_ARMED && !allowed) {
-        /* With a short circuit somewhere no bridge may push any more, not even to brake. */
-        core->state = core->estop_cause == BLK_ESTOP_CAUSE_CURRENT ? BLK_STOPPED : BLK_BRAKING;
+        core->state = BLK_BRAKING;
         core->braking_since_us = core->t_us;
         if (expired) {
             core->watchdog_trips++;

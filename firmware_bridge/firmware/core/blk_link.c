@@ -155,17 +155,21 @@ static bool came_late(blk_core_t *core, const blk_command_t *command, uint32_t l
         slot->fastest_at_us = core->t_us;
         slot->fastest_known = true;
     }
-    if (delay_us - slot->fastest_us <= (int64_t)lifetime_us) {
-        slot->stale_run = false;
-        return false;
-    }
+    return delay_us - slot->fastest_us > (int64_t)lifetime_us;
+}
+
+/* Stale commands and nothing else: the yardstick itself may be wrong. A clock has jumped, or the host has counted on so
+ * far behind a broken wire that its numbers look old. Then a new handshake is asked for. */
+static void note_stale(blk_core_t *core)
+{
+    blk_command_slot_t *slot = &core->command;
+    core->stale_commands++;
     if (!slot->stale_run) {
         slot->stale_run = true;
         slot->stale_since_us = core->t_us;
     } else if (core->t_us - slot->stale_since_us > STALE_RUN_US) {
-        core->host_ok = false; /* the yardstick itself may be wrong: ask for a new handshake */
+        core->host_ok = false;
     }
-    return true;
 }
 
 static bool sane(const blk_core_t *core, const float *values, int count)
@@ -185,9 +189,10 @@ static bool admit(blk_core_t *core, const blk_command_t *command)
     const float lifetime_ms = blk_min((float)command->valid_for_ms, watchdog_ms);
     const bool repeated = slot->seq_known && (int16_t)(uint16_t)(command->seq - slot->now.seq) <= 0;
     if (repeated || came_late(core, command, (uint32_t)(watchdog_ms * 1000.0f))) {
-        core->stale_commands++;
+        note_stale(core);
         return false;
     }
+    slot->stale_run = false;
     slot->now = *command;
     slot->now.valid_for_ms = (uint16_t)lifetime_ms;
     slot->received_us = core->t_us;

@@ -8,15 +8,17 @@ int main(void);
 void reset_handler(void);
 void fault_handler(void);
 void systick_handler(void);
+void port_stop(void);
 
 #define CORE_VECTORS 16 /* in front of the chip's own */
 
 #include "vectors.h"
 
-/* Any fault: do nothing. The F767's independent watchdog resets it, within 50 ms, into the stopped state; of QEMU's
- * board the host hears no more. */
+/* Any fault: outputs off, then nothing. The F767's independent watchdog resets it, in about 50 ms, into the stopped
+ * state; of QEMU's board the host hears no more. */
 void fault_handler(void)
 {
+    port_stop();
     for (;;) {
     }
 }

@@ -29,6 +29,7 @@
 #define PERIOD_US 1000u
 #define RX_SIZE 1024u /* a power of two */
 
+void port_stop(void);
 void systick_handler(void);
 void uart0_rx_handler(void);
 
@@ -37,6 +38,10 @@ static uint8_t rx_ring[RX_SIZE];
 static volatile uint32_t rx_head, rx_lost, rx_overrun;
 static volatile uint32_t awake; /* something to do: a frame's end or a millisecond; each look at a device costs QEMU much */
 static uint32_t rx_tail;
+
+void port_stop(void) /* nothing is driven here */
+{
+}
 
 void systick_handler(void) /* time itself comes from TIMER0 */
 {

@@ -12,6 +12,14 @@
 
 static blk_core_t core;
 
+void port_stop(void);
+
+void port_stop(void) /* by startup.c, when the core has crashed */
+{
+    static const blk_actuators_t off;
+    board_write(&off);
+}
+
 int main(void)
 {
     blk_sensors_t sensors;

@@ -36,7 +36,6 @@
 
 /* DMA2: stream 2 channel 4 is USART1_RX, stream 7 channel 4 is USART1_TX. */
 #define DMA2_LISR REG(0x40026400u)
-#define DMA2_HISR REG(0x40026404u)
 #define DMA2_LIFCR REG(0x40026408u)
 #define DMA2_HIFCR REG(0x4002640Cu)
 #define DMA2_S2CR REG(0x40026440u)
@@ -74,7 +73,6 @@
 #define SYSTICK_CVR REG(0xE000E018u)
 #define NVIC_ISER1 REG(0xE000E104u)
 #define NVIC_ISER2 REG(0xE000E108u)
-#define SCB_CPACR REG(0xE000ED88u)
 #define IRQ_USART1 37u
 #define IRQ_DMA2_STREAM7 70u
 
