@@ -197,14 +197,15 @@ class CoordinatesConfig:
     """Finding the robot's place on the field, and standing at a target on it (stage 3).
 
     The robot turns at `turn_rate_rad_s`; a whole turn in vain is followed by a hop of `hop_s` where the picture shows
-    `hop_clear_m` of free carpet ahead. At the target it drives again when the pose, `settle_s` later, is more than
-    `again_m` off, `corrections` times at most.
+    `hop_clear_m` of free carpet ahead. At the target it turns round while its place is not known to `sure_m` (one
+    sigma), and drives again when the pose, `settle_s` later, is more than `again_m` off, `corrections` times at most.
     """
 
     turn_rate_rad_s: float = 2.0
     hop_speed_m_s: float = 0.8
     hop_s: float = 1.0
     hop_clear_m: float = 1.2
+    sure_m: float = 0.01
     settle_s: float = 0.5
     again_m: float = 0.03
     corrections: int = 4

@@ -19,7 +19,8 @@ class Stage3(SkillPlay):
     """Find the place, go to the target, stand; a pose that is lost sends the robot back to looking.
 
     The seed reaches the estimator before the start (`RefereeCommand.seed_in_field_m` at STOP), the target this play
-    (`Notes.target_in_field_m`). The robot looks where it drives.
+    (`Notes.target_in_field_m`). The robot looks where it drives, and round itself at the target where the lines that
+    it has seen do not tell its place well.
     """
 
     name: ClassVar[str] = "stage3"
@@ -27,18 +28,25 @@ class Stage3(SkillPlay):
     first: ClassVar[str] = "find_place"
     table: ClassVar[Mapping[tuple[str, Status], str]] = {
         ("find_place", Status.DONE): "go_to",
-        ("go_to", Status.DONE): "stand",
+        ("go_to", Status.DONE): "stand",  # by way of `look_round`, the first time
+        ("look_round", Status.DONE): "go_to",
         ("go_to", Status.FAILED): "find_place",
         ("stand", Status.FAILED): "go_to",
     }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._looked = False
 
     def interrupt(self, view: View) -> str | None:
         """Look again as soon as the pose is no longer believed."""
         return None if view.on_field else "find_place"
 
     def ended(self, view: View, skill: str, step: SkillStep) -> str | None:
-        """Aim before each drive: from here, looking towards the target."""
+        """Aim before each drive: from here, looking towards the target. Look round once at the target, if unsure."""
         following = super().ended(view, skill, step)
+        if following == "stand" and not self._looked and view.sigma_m > view.config.coordinates.sure_m:
+            self._looked, following = True, "look_round"
         if following == "go_to":
             target = view.notes.target_in_field_m
             if target is None:

@@ -90,6 +90,12 @@ class View:
         """True while the pose is believed to be the robot's place on the field."""
         return self.world.robot.localisation in (Localisation.SEEDED, Localisation.TRACKING)
 
+    @property
+    def sigma_m(self) -> float:
+        """Standard deviation of the robot's place along the axis on which it is known worse, metres."""
+        covariance = self.world.robot.covariance
+        return math.sqrt(max(covariance[0][0], covariance[1][1], 0.0))
+
     def seconds_since(self, t_ns: int) -> float:
         """Time from `t_ns` to now, in seconds."""
         return (self.t_now_ns - t_ns) / NS_PER_S

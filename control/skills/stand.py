@@ -11,8 +11,8 @@ from control.skills.skill import SKILLS, SkillStep, Status, View
 class Stand:
     """Stands at `Notes.goal_in_world`; all that counts is the place, not the heading.
 
-    Never DONE. FAILED: the pose, which gets better while the robot stands and looks, is off by more than
-    `CoordinatesConfig.again_m`; at most `corrections` times a trial, so that a pose that wavers ends, too.
+    Never DONE. FAILED: a pose that is sure (`CoordinatesConfig.sure_m`) is off by more than `again_m`; at most
+    `corrections` times a trial, so that a pose that wavers ends, too. One that is not sure is not followed.
     """
 
     name: ClassVar[str] = "stand"
@@ -29,7 +29,7 @@ class Stand:
         """See `Skill.step`."""
         config, goal = view.config.coordinates, view.notes.goal_in_world
         off_m = 0.0 if goal is None else view.pose.distance_to(goal)
-        settled = view.seconds_since(self._since_ns) > config.settle_s
+        settled = view.seconds_since(self._since_ns) > config.settle_s and view.sigma_m <= config.sure_m
         if settled and off_m > config.again_m and self._corrections < config.corrections:
             self._corrections += 1
             return SkillStep(view.stop(), "off", f"{off_m:.2f} m from the goal", Status.FAILED)

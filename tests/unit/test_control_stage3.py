@@ -107,6 +107,24 @@ def test_a_pose_that_gets_better_while_standing_is_used() -> None:
     assert bench.run(6.0).off_m < 0.02
 
 
+@pytest.mark.parametrize("gets_sure", [True, False])
+def test_an_unsure_place_at_the_target_is_looked_at_from_all_sides_once(gets_sure: bool) -> None:
+    """Lines of one direction leave the robot 0.1 m off along them; after half a turn it sees others."""
+    bench = PlaceBench(robot=Pose2(-1.0, -1.0, 0.0), ball=(0.0, 0.0))
+
+    def unsure(state: RobotState, t_s: float) -> RobotState:
+        if gets_sure and bench.turned_rad > 1.0 + math.pi + 1.5:
+            return state
+        wrong = Pose2(0.1, 0.0, 0.0) @ state.world_from_robot
+        return replace(state, world_from_robot=wrong, covariance=((4e-4, 0.0, 0.0), (0.0, 1e-6, 0.0), (0.0, 0.0, 1e-6)))
+
+    bench.belief = unsure
+    bench.run(16.0)
+    assert bench.skills == ["find_place", "go_to", "look_round", "go_to", "stand"]
+    assert bench.off_m < 0.02 if gets_sure else bench.off_m == pytest.approx(0.1, abs=0.02)
+    assert bench.stands
+
+
 def test_a_pose_that_wavers_ends_in_standing_too() -> None:
     def wavers(state: RobotState, t_s: float) -> RobotState:
         return replace(state, world_from_robot=Pose2(0.1 * (int(t_s) % 2), 0.0, 0.0) @ state.world_from_robot)

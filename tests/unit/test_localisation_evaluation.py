@@ -15,7 +15,8 @@ from robot.runtime.robot_config import open_robot
 from robot.runtime.simulation import play_trial
 from sim.evaluation.localisation import TrialTrack, judge, tracked_errors
 from sim.evaluation.wander import TOP_SPEED_M_S, Wanderer
-from sim.scenarios.localisation import SEED_RADIUS_M, KidnapSimulation, make_localisation_trial
+from sim.scenarios.localisation import KidnapSimulation, make_localisation_trial
+from sim.scenarios.trials import SEED_RADIUS_M
 
 
 class Blind:
