@@ -115,9 +115,6 @@ def _field_section(recording: Recording, data: RunData) -> str:
     balls = [to_field.transform(r.world.ball.ball_in_world_m) for to_field, r in placed if r.world.ball.valid]
     keys = [(ESTIMATE_COLOUR, "estimated path")]
     keys += [(BALL_ESTIMATE_COLOUR, "ball as believed at the end")] if balls else []
-    if data.target_in_field_m is not None:
-        drawing.cross(data.target_in_field_m, TARGET_COLOUR)
-        keys.append((TARGET_COLOUR, "target"))
     if data.truth:
         drawing.path([(p.x_m, p.y_m) for _, p, _ in data.truth], TRUE_COLOUR, width=4.0)
         ball_path = [ball for _, _, ball in data.truth if ball is not None]
@@ -134,6 +131,9 @@ def _field_section(recording: Recording, data: RunData) -> str:
     drawing.robot(estimates[-1], ESTIMATE_COLOUR)
     if balls:
         drawing.ball(balls[-1], BALL_ESTIMATE_COLOUR, solid=False)
+    if data.target_in_field_m is not None:
+        drawing.cross(data.target_in_field_m, TARGET_COLOUR)
+        keys.append((TARGET_COLOUR, "target"))
     legend = "".join(f"<span class='key' style='background:{c}'></span>{t}" for c, t in keys)
     note = (
         "Until the pose is found, the estimate is drawn from the true start; a declared mirror twin is turned back."
