@@ -6,9 +6,10 @@ import math
 from typing import ClassVar
 
 from control.planning.free_range import clear_distance_m
+from control.planning.turned import Turned
 from control.planning.viewpoint import open_side
 from control.skills.skill import SKILLS, SkillStep, Status, View
-from robot.core.geometry import Twist2, wrap_angle
+from robot.core.geometry import Twist2
 
 _WIDE = 0.85
 """A direction is as good as the widest when this share of its carpet is seen there: pictures differ."""
@@ -26,24 +27,18 @@ class FindPlace:
 
     def __init__(self) -> None:
         self._state = "turn"
-        self._sign = 1.0
-        self._turned_rad = 0.0
-        self._theta_rad = 0.0
+        self._turned = Turned()
         self._widest_m = 0.0
         self._since_ns = 0
 
     def enter(self, view: View) -> None:
         """Begin to turn, towards the side where the picture shows more of the field."""
-        self._sign = open_side(view.world.free_range_m, self._sign)
-        self._turn(view)
+        self._turn(view, open_side(view.world.free_range_m, self._turned.sign))
 
     def step(self, view: View) -> SkillStep:
         """See `Skill.step`."""
         config, robot = view.config.coordinates, view.world.robot
-        odom = robot.odom_from_robot or robot.world_from_robot  # the world frame jumps when the pose is found
-        self._turned_rad += self._sign * wrap_angle(odom.theta_rad - self._theta_rad)
-        self._theta_rad = odom.theta_rad
-        round_once = self._turned_rad >= math.tau
+        round_once = self._turned.update(robot) >= math.tau
         if view.on_field and (round_once or not robot.mirror_ambiguous):
             return SkillStep(view.stop(), "found", "the pose is known", Status.DONE)
         ahead_m = clear_distance_m(view.world.free_range_m, 0.0, view.body.radius_m)
@@ -53,13 +48,12 @@ class FindPlace:
                 self._state, self._since_ns = "move", view.t_now_ns
         walled = ahead_m is not None and ahead_m < config.hop_clear_m
         if self._state == "move" and (walled or view.seconds_since(self._since_ns) > config.hop_s):
-            self._turn(view)
+            self._turn(view, self._turned.sign)
         if self._state == "move":
             return SkillStep(view.drive(Twist2(config.hop_speed_m_s, 0.0, 0.0)), "move", "looking from another place")
-        rate = self._sign * config.turn_rate_rad_s
+        rate = self._turned.sign * config.turn_rate_rad_s
         return SkillStep(view.drive(Twist2(0.0, 0.0, rate)), "turn", "looking for the lines that tell the place")
 
-    def _turn(self, view: View) -> None:
-        robot = view.world.robot
-        self._state, self._turned_rad, self._widest_m = "turn", 0.0, 0.0
-        self._theta_rad = (robot.odom_from_robot or robot.world_from_robot).theta_rad
+    def _turn(self, view: View, sign: float) -> None:
+        self._state, self._widest_m = "turn", 0.0
+        self._turned.begin(view.world.robot, sign)
